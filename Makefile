@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup repro test test-all lint ui lock
+
+setup: .venv/installed
+
+# Hashes make it the same libraries everywhere; setuptools, which builds the package, is among them.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# The check comes first because DVC removes a stage's outputs before it runs it.
+repro: setup
+	epochwise check
+	dvc repro
+
+test: setup lint
+	python -m pytest -q
+
+test-all: setup lint
+	python -m pytest -q -m 'slow or not slow'
+
+lint: setup
+	ruff check src tests
+	ruff format --check src tests
+
+# The light server: `mlflow ui` alone starts 15 processes for jobs that nothing here uses.
+ui: setup
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server \
+	    --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --workers 1 --host 127.0.0.1 --port 5000
+
+# Pins for every supported Python and platform; names no package index.
+lock: setup
+	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --quiet -o requirements.lock

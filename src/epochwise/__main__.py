@@ -1,0 +1,139 @@
+"""The command line. Each command imports what it needs when it runs, so that help and refusals come at once."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from epochwise import InputError, RunError, __version__
+
+
+def main() -> None:
+    """Run one command. Exit code 0 for success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        _run_the_project_s_own_code()
+        arguments, rest = _parser().parse_known_args()
+        arguments.command(arguments, rest)
+    except InputError as error:
+        _end(error, 2)
+    except (RunError, OSError) as error:
+        _end(error, 1)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+
+
+def _end(error: Exception | str, code: int) -> None:
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _run_the_project_s_own_code() -> None:
+    """Start again from the working directory's src/ if this code was installed from another checkout.
+
+    DVC runs an experiment in a copy of the project; it must run the copy's code, not that of the main checkout.
+    """
+    from epochwise.config import find_root
+
+    source = find_root() / "src"
+    here = Path(__file__).resolve().parent
+    if (source / "epochwise" / "__main__.py").is_file() and (source / "epochwise").resolve() != here:
+        if os.environ.get("EPOCHWISE_SOURCE") == str(source):
+            raise InputError(f"{source}: Python does not import the package from here, but from {here}")
+        path = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"PYTHONPATH": path, "EPOCHWISE_SOURCE": str(source)}
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, "-m", "epochwise", *sys.argv[1:]], environment)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise InputError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="epochwise", description="A tracked, evaluated Keras CNN.")
+    parser.add_argument("--version", action="version", version=f"epochwise {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    for name, command, does in (
+        ("prepare", _prepare, "stage 1: images to normalised, one-hot arrays in data/prepared"),
+        ("train", _train, "stage 2: the CNN into models, tracked in MLflow"),
+        ("evaluate", _evaluate, "stage 3: metrics, confusion matrix and pictures into reports"),
+        ("check", _check, "refuse a wrong configuration before `dvc repro` removes anything"),
+    ):
+        stage = commands.add_parser(name, help=does, description=does)
+        stage.add_argument("overrides", nargs="*", metavar="key=value", help="override a parameter")
+        stage.set_defaults(command=command)
+
+    run = commands.add_parser(
+        "run",
+        add_help=False,
+        help="all stages for one configuration (key=value …), or with -m for every point of a grid",
+    )
+    run.set_defaults(command=_run)
+
+    predict = commands.add_parser("predict", help="classify random test images with a model")
+    predict.add_argument("--random", type=int, required=True, metavar="N", help="how many test images to draw")
+    predict.add_argument("--seed", type=int, help="draw the same images again")
+    predict.add_argument("--model", metavar="RUN_ID|PATH", help="a run's id or directory (default: models)")
+    predict.add_argument("--out", default="predictions.png", metavar="PNG", help="where the picture goes")
+    predict.set_defaults(command=_predict)
+    return parser
+
+
+def _load(arguments: argparse.Namespace, rest: list[str]):
+    from epochwise import config
+
+    if rest:
+        raise InputError(f"unknown argument {rest[0]}; overrides are key=value")
+    return config.load(arguments.overrides)
+
+
+def _prepare(arguments: argparse.Namespace, rest: list[str]) -> None:
+    cfg = _load(arguments, rest)
+    from epochwise.pipeline import prepare_stage
+
+    prepare_stage(cfg)
+
+
+def _train(arguments: argparse.Namespace, rest: list[str]) -> None:
+    cfg = _load(arguments, rest)
+    from epochwise.pipeline import train_stage
+
+    train_stage(cfg, arguments.overrides)
+
+
+def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> None:
+    cfg = _load(arguments, rest)
+    from epochwise.pipeline import evaluate_stage
+
+    evaluate_stage(cfg)
+
+
+def _check(arguments: argparse.Namespace, rest: list[str]) -> None:
+    cfg = _load(arguments, rest)
+    from epochwise.check import check_project
+
+    check_project(cfg)
+    print("configuration, data and dvc.yaml agree")
+
+
+def _run(_: argparse.Namespace, rest: list[str]) -> None:
+    from epochwise.sweep import run
+
+    run(rest)
+
+
+def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise InputError(f"unknown argument {rest[0]}")
+    from epochwise.predict import predict_random
+
+    predict_random(arguments.random, arguments.model, arguments.seed, Path(arguments.out))
+
+
+if __name__ == "__main__":
+    main()

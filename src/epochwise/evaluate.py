@@ -1,0 +1,87 @@
+"""Stage 3, evaluate: the test set scored once, as metrics, a confusion matrix and pictures."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from epochwise import figures, rundir
+from epochwise.backend import configure
+from epochwise.data import Prepared
+from epochwise.files import write_json, write_text
+from epochwise.model import compile_model, load_model
+from epochwise.tracking import Run
+from epochwise.train import VALIDATION_BATCH
+
+WORST = 24  # mistakes shown
+FILES = (
+    rundir.METRICS,
+    "confusion_matrix.csv",
+    "confusion_matrix.png",
+    "learning_curves.png",
+    "mistakes.png",
+    "random_digit.png",
+)
+
+
+def evaluate(cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, run: Run) -> dict[str, float]:
+    """Score the model in `trained` on the test set and write FILES into `folder`; returns what metrics.json holds."""
+    configure(cfg.train.threads)
+    model = load_model(trained / rundir.MODEL)
+    compile_model(model, cfg.train.learning_rate)
+    images, labels = prepared.arrays("test")
+    test_loss, test_accuracy = model.evaluate(images, labels, batch_size=VALIDATION_BATCH, verbose=0)
+    probabilities = model.predict(images, batch_size=VALIDATION_BATCH, verbose=0)
+    actual, predicted = labels.argmax(axis=1), probabilities.argmax(axis=1)
+
+    history = rundir.read_history(trained)
+    metrics = summary(history) | {"test_loss": float(test_loss), "test_accuracy": float(test_accuracy)}
+    _write_pairs(actual, predicted, folder / "confusion_matrix.csv")
+    figures.confusion_matrix(count_pairs(actual, predicted, prepared.classes), folder / "confusion_matrix.png")
+    validation = "the test set" if prepared.validates_on_test else "validation"
+    figures.learning_curves(history, folder / "learning_curves.png", validation)
+    _draw_mistakes(images, actual, probabilities, folder / "mistakes.png")
+    shown = int(np.random.default_rng(cfg.seed).integers(len(images)))
+    figures.prediction(images[shown], probabilities[shown], int(actual[shown]), folder / "random_digit.png")
+    write_json(folder / rundir.METRICS, metrics)
+
+    run.log_metrics({key: metrics[key] for key in ("test_loss", "test_accuracy")})
+    run.log_files([folder / name for name in FILES], "evaluation")
+    return metrics
+
+
+def summary(history: list[dict[str, float]]) -> dict[str, float]:
+    """The last epoch's metrics, and the epoch of the best validation accuracy."""
+    last, best = history[-1], rundir.best_epoch(history)
+    return {key: last[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")} | {
+        "best_epoch": best["epoch"],
+        "best_val_accuracy": best["val_accuracy"],
+    }
+
+
+def count_pairs(actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Confusion matrix, classes×classes counts: rows are the actual class, columns the predicted one."""
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(actual, predicted, labels=range(classes))
+
+
+def _write_pairs(actual: np.ndarray, predicted: np.ndarray, path: Path) -> None:
+    """One row a test image, which is what DVC's confusion template counts."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("actual", "predicted"))
+    writer.writerows(zip(actual.tolist(), predicted.tolist(), strict=True))
+    write_text(path, text.getvalue())
+
+
+def _draw_mistakes(images: np.ndarray, actual: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
+    """The wrong predictions, the most confident first."""
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != actual)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:WORST]
+    titles = [f"{actual[i]} taken for {predicted[i]}\n{confidence[i]:.1%} sure" for i in worst]
+    heading = f"the {len(worst)} worst of {len(wrong)} mistakes" if len(wrong) else "no mistakes"
+    figures.images(images[worst], titles, ["tab:red"] * len(worst), path, heading)

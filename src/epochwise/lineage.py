@@ -1,0 +1,105 @@
+"""Where a result comes from: code, data, versions, the stage and the command, and the hashes that identify it."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from epochwise.config import as_overrides, parameters
+from epochwise.files import digest
+
+LIBRARIES = ("tensorflow", "keras", "numpy")
+TRAINING_CODE = ("backend.py", "data.py", "model.py", "train.py")
+RESULTS = ("dvc.lock", "reports/metrics.json")  # tracked by git, yet what a run writes: they do not make code dirty
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Code and circumstances of a run. Outside a git checkout the commit is None."""
+
+    git_commit: str | None
+    git_dirty: bool
+    git_diff: str
+    overrides: tuple[str, ...]
+    reproduce: str
+
+    def tags(self) -> dict[str, str]:
+        """As MLflow tags; DVC's environment says which stage and which experiment this process is."""
+        found = {
+            "git.commit": self.git_commit,
+            "git.dirty": str(self.git_dirty).lower(),
+            "mlflow.source.git.commit": self.git_commit,
+            "dvc.stage": os.environ.get("DVC_STAGE"),
+            "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
+            "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+            "overrides": " ".join(self.overrides),
+            "reproduce": self.reproduce,
+            "version.python": platform.python_version(),
+            **{f"version.{name}": version(name) for name in LIBRARIES},
+            "cpu": cpu(),
+        }
+        return {key: value for key, value in found.items() if value}
+
+
+def trace(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
+    """The lineage of a run of `cfg` that starts now in the project at `root`."""
+    commit = _git(root, "rev-parse", "HEAD")
+    scope = [".", *(f":(exclude){path}" for path in RESULTS)]
+    changed = _git(root, "status", "--porcelain", "--", *scope) or ""
+    untracked = [line[3:] for line in changed.splitlines() if line.startswith("??")]
+    diff = (_git(root, "diff", "HEAD", "--", *scope, strip=False) or "") if changed else ""
+    diff += "".join(f"# untracked, not in this diff: {name}\n" for name in untracked)
+    command = " ".join(["epochwise run", *as_overrides(cfg)])
+    checkout = f"git checkout {commit} && " if commit else ""
+    patch = "git apply git.diff && " if changed else ""
+    return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{patch}{command}")
+
+
+def trajectory(cfg: DictConfig, data_sha256: str) -> str:
+    """SHA-256 over all that decides a training, epoch by epoch, which is everything but the number of epochs."""
+    here = Path(__file__).parent
+    decisive = {key: value for key, value in parameters(cfg).items() if key.startswith(("model.", "train.", "seed"))}
+    del decisive["train.epochs"]
+    parts = {
+        "parameters": decisive,
+        "data": data_sha256,
+        "versions": {name: version(name) for name in LIBRARIES},
+        "code": {name: digest(here / name) for name in TRAINING_CODE},
+        "cpu": cpu(),
+    }
+    return _hash(parts)
+
+
+def fingerprint(trajectory_hash: str, epochs: int) -> str:
+    """SHA-256 that identifies a run: its trajectory, and how far along it."""
+    return _hash({"trajectory": trajectory_hash, "epochs": epochs})
+
+
+def cpu() -> str:
+    """The processor's name: kernels are chosen by it, and other kernels sum in another order."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _hash(value: dict) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _git(root: Path, *arguments: str, strip: bool = True) -> str | None:
+    """What git says, or None where there is no git, no repository or no commit."""
+    try:
+        answer = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
+    except OSError:
+        return None
+    if answer.returncode:
+        return None
+    return answer.stdout.rstrip() if strip else answer.stdout

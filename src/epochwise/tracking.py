@@ -1,0 +1,257 @@
+"""MLflow, and the only module that knows it. A run directory is the truth; a run here is a view of it, written live.
+
+Every write is best effort: the first that fails gives one warning and ends tracking for the run, never the training.
+"""
+
+import contextlib
+import functools
+import getpass
+import json
+import logging
+import os
+import re
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+from omegaconf import DictConfig
+
+from epochwise import InputError
+from epochwise.config import parameters
+from epochwise.data import Prepared
+from epochwise.files import digest
+from epochwise.lineage import Lineage
+
+LOCAL_UI = "http://127.0.0.1:5000"
+COMPARED = (  # the few parameters that a person varies; the rest is in config.yaml
+    "seed",
+    "prepare.source",
+    "model.conv_dropout",
+    "model.dense_dropout",
+    "train.epochs",
+    "train.batch_size",
+    "train.learning_rate",
+    "train.precision",
+)
+EXPERIMENT_TAGS = {  # what MLflow's pages read to open as classic machine learning, ranked by validation
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "val_accuracy",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+}
+
+
+def tracking_uri(root: Path) -> str:
+    """MLFLOW_TRACKING_URI, or the database in `root`, named absolutely so that no working directory moves it."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def _best_effort(method: Callable) -> Callable:
+    @functools.wraps(method)
+    def attempt(self, *arguments, **keywords):
+        if self.client is None or self.failed:
+            return None
+        try:
+            return method(self, *arguments, **keywords)
+        except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and the system's errors
+            self.give_up(error)
+
+    return attempt
+
+
+class Run:
+    """One MLflow run. Without tracking, or once it has failed, `published` is False and every method does nothing."""
+
+    def __init__(self, root: Path, run_id: str | None = None):
+        self.root = root
+        self.id = run_id
+        self.experiment_id: str | None = None
+        self.uri = tracking_uri(root)
+        self.client = None
+        self.failed = False
+
+    @classmethod
+    def start(cls, root: Path, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared) -> "Run":
+        """Open a new run with its parameters, tags and data set."""
+        run = cls(root)
+        if cfg.tracking.enabled:
+            run._connect()
+            run._create(cfg, name, lineage, prepared)
+        return run
+
+    @classmethod
+    def resume(cls, root: Path, cfg: DictConfig, run_id: str) -> "Run":
+        """Write to a run that has ended, without opening it again: status and duration stay as they are."""
+        run = cls(root, run_id)
+        if cfg.tracking.enabled:
+            run._connect()
+            run._look_up()
+        return run
+
+    @property
+    def published(self) -> str | bool:
+        """The tracking server that knows the whole run so far, without its password; or False."""
+        return re.sub(r"//[^/@]*@", "//", self.uri) if self.client is not None and not self.failed else False
+
+    @property
+    def link(self) -> str:
+        """The run's page; for the local database, as `make ui` serves it."""
+        server = self.uri.rstrip("/") if self.uri.startswith("http") else LOCAL_UI
+        server = re.sub(r"//[^/@]*@", "//", server)
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{self.id}?workflowType=machine_learning"
+
+    def give_up(self, error: Exception) -> None:
+        self.failed = True
+        reason = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split())[:300])
+        print(
+            f"warning: MLflow ({type(error).__name__}: {reason}); going on without it, results are on disk",
+            file=sys.stderr,
+        )
+
+    def _connect(self) -> None:
+        try:
+            self.client = _client(self.root, self.uri)
+        except Exception as error:  # see _best_effort
+            self.give_up(error)
+
+    @_best_effort
+    def _create(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared) -> None:
+        from mlflow.entities import Param
+
+        self.experiment_id = ensure_experiment(self.client, self.root, cfg.tracking.experiment)
+        tags = lineage.tags() | {
+            "mlflow.user": getpass.getuser(),
+            "mlflow.source.name": "epochwise",
+            "mlflow.source.type": "LOCAL",
+            "data.sha256": prepared.sha256,
+            "validation": "test set" if prepared.validates_on_test else "split off the training set",
+        }
+        self.id = self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id
+        values = parameters(cfg)
+        self.client.log_batch(self.id, params=[Param(key, str(values[key])) for key in COMPARED])
+        self.client.log_inputs(self.id, datasets=[_dataset(prepared, cfg.prepare.source)])
+        if lineage.git_dirty:
+            self.client.log_text(self.id, lineage.git_diff, "git.diff")
+
+    @_best_effort
+    def _look_up(self) -> None:
+        self.experiment_id = self.client.get_run(self.id).info.experiment_id
+
+    @_best_effort
+    def log_metrics(self, metrics: dict[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.id, [Metric(key, value, now, step) for key, value in metrics.items()])
+
+    @_best_effort
+    def log_tags(self, tags: dict[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    @_best_effort
+    def log_files(self, files: list[Path], folder: str | None = None) -> None:
+        for path in files:
+            self.client.log_artifact(self.id, str(path), folder)
+
+    @_best_effort
+    def log_model(self, model, image_shape: tuple[int, ...], classes: int) -> None:
+        """Log a Keras model as `model`. Its requirements are given: to infer them, MLflow starts TensorFlow again."""
+        import mlflow.keras
+        import numpy as np
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
+            Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
+        )
+        Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.keras,
+            run_id=self.id,
+            model=model,
+            signature=signature,
+            pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
+        )
+
+    def end(self, status: str, reason: str = "") -> None:
+        """Close the run as FINISHED, FAILED or KILLED, with the reason for the latter two.
+
+        Tried even when an earlier write failed, so that a run is not left RUNNING by a fault that has passed.
+        """
+        if self.client is None or self.experiment_id is None:
+            return
+        try:
+            if reason:
+                self.client.set_tag(self.id, "failure", reason[:500])
+            self.client.set_terminated(self.id, status)
+        except Exception as error:  # see _best_effort
+            if not self.failed:
+                self.give_up(error)
+
+
+def ensure_experiment(client, root: Path, name: str) -> str:
+    """The experiment's id; made by one process at a time, since in MLflow the losers of that race log elsewhere.
+
+    Its artifacts lie in mlruns/, so that they outlive every copy of the project. For a server, the server decides.
+    """
+    local = client.tracking_uri.startswith("sqlite:")
+    with _first_use(root):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            location = (root / "mlruns" / name).as_uri() if local else None
+            return client.create_experiment(name, location, EXPERIMENT_TAGS)
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+
+def fetch_run(root: Path, run_id: str, folder: Path) -> None:
+    """Download config.yaml and model.keras of a run into `folder`. Raises InputError if MLflow has no such run."""
+    try:
+        client = _client(root, tracking_uri(root))
+        client.download_artifacts(run_id, "config.yaml", str(folder))
+        model = client.download_artifacts(run_id, "model/data/model.keras", str(folder))
+        Path(model).rename(folder / "model.keras")
+    except Exception as error:  # see _best_effort
+        raise InputError(f"{run_id}: no run with a model here or in MLflow ({' '.join(str(error).split())})") from error
+
+
+def _client(root: Path, uri: str):
+    # Set before the import: telemetry starts with it, and the default retries hold up one call for four minutes.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    import mlflow
+
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(uri)
+    with _first_use(root):  # the first client makes the tables, which MLflow does without a lock
+        client = mlflow.MlflowClient(uri)
+        if uri.startswith("sqlite:///"):
+            with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+                database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
+    return client
+
+
+def _first_use(root: Path) -> FileLock:
+    (root / "mlruns").mkdir(exist_ok=True)
+    return FileLock(root / "mlruns" / ".lock")
+
+
+def _dataset(prepared: Prepared, source: str):
+    """The data as an MLflow data set with DVC's md5: MLflow's own digest sees the first 10,000 numbers only."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    md5 = digest(prepared.archive, "md5")
+    location = json.dumps({"uri": str(prepared.archive)})
+    made = Dataset(Path(source).stem, md5, "local", location, profile=json.dumps(prepared.meta))
+    tags = {"mlflow.data.context": "training", "dvc.md5": md5, "sha256": prepared.sha256}
+    return DatasetInput(made, [InputTag(key, value) for key, value in tags.items()])
