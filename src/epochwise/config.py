@@ -106,18 +106,15 @@ def register() -> None:
 def load(overrides: list[str]) -> DictConfig:
     """Compose and check the configuration for Hydra `overrides`. Raises InputError with one line if it is wrong."""
     from hydra import compose, initialize_config_dir
-    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
 
     register()
     _refuse_bad_overrides(overrides)
     try:
         with initialize_config_dir(str(find_root() / "conf"), version_base="1.3"):
-            cfg = compose("config", overrides, return_hydra_config=True)
-            HydraConfig.instance().set_config(cfg)
+            cfg = compose("config", overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(_composition_problem(error)) from error
-    cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
     check(cfg, overrides)
     return cfg
 
@@ -172,7 +169,8 @@ def check_against_data(cfg: DictConfig, images: int, image_shape: tuple[int, ...
 
 def parameters(cfg: DictConfig) -> dict[str, object]:
     """Every parameter of a configuration by its dotted key, as params.yaml names it."""
-    return {key: OmegaConf.to_container(cfg)[key] if "." not in key else _plain(cfg, key) for key in parameter_keys()}
+    values = {key: OmegaConf.select(cfg, key) for key in parameter_keys()}
+    return {key: list(value) if OmegaConf.is_list(value) else value for key, value in values.items()}
 
 
 def parameter_keys() -> list[str]:
@@ -190,11 +188,6 @@ def grid(overrides: list[str]) -> list[list[str]]:
 
     parsed = _parse(overrides)
     return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-
-
-def _plain(cfg: DictConfig, key: str) -> object:
-    value = OmegaConf.select(cfg, key)
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _override_text(value: object) -> str:
@@ -221,7 +214,7 @@ def _refuse_unknown(keys: dict[str, None], where: str, known: dict[str, None]) -
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     if not near:
         near = difflib.get_close_matches(key.split(".")[-1], [name.split(".")[-1] for name in known], n=1, cutoff=0.6)
         near = [name for name in known if near and name.split(".")[-1] == near[0]]
@@ -268,7 +261,7 @@ def _composition_problem(error: Exception) -> str:
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
-    lines = [line.strip() for line in str(chain[-1]).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(chain[-1]).splitlines() if line.strip() and not line.startswith("In '")]
     key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
     first = next(iter(lines), type(error).__name__)
     place = "params.yaml" if str(error).startswith("In 'params'") else "configuration"

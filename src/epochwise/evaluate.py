@@ -11,9 +11,8 @@ from epochwise import figures, rundir
 from epochwise.backend import configure
 from epochwise.data import Prepared
 from epochwise.files import write_json, write_text
-from epochwise.model import compile_model, load_model
+from epochwise.model import SCORING_BATCH, compile_model, load_model
 from epochwise.tracking import Run
-from epochwise.train import VALIDATION_BATCH
 
 WORST = 24  # mistakes shown
 FILES = (
@@ -32,8 +31,8 @@ def evaluate(cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, r
     model = load_model(trained / rundir.MODEL)
     compile_model(model, cfg.train.learning_rate)
     images, labels = prepared.arrays("test")
-    test_loss, test_accuracy = model.evaluate(images, labels, batch_size=VALIDATION_BATCH, verbose=0)
-    probabilities = model.predict(images, batch_size=VALIDATION_BATCH, verbose=0)
+    test_loss, test_accuracy = model.evaluate(images, labels, batch_size=SCORING_BATCH, verbose=0)
+    probabilities = model.predict(images, batch_size=SCORING_BATCH, verbose=0)
     actual, predicted = labels.argmax(axis=1), probabilities.argmax(axis=1)
 
     history = rundir.read_history(trained)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -55,7 +56,7 @@ def trace(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
     untracked = [line[3:] for line in changed.splitlines() if line.startswith("??")]
     diff = (_git(root, "diff", "HEAD", "--", *scope, strip=False) or "") if changed else ""
     diff += "".join(f"# untracked, not in this diff: {name}\n" for name in untracked)
-    command = " ".join(["epochwise run", *as_overrides(cfg)])
+    command = shlex.join(["epochwise", "run", *as_overrides(cfg)])
     checkout = f"git checkout {commit} && " if commit else ""
     patch = "git apply git.diff && " if changed else ""
     return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{patch}{command}")

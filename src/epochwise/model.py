@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from epochwise.backend import keras
 from epochwise.files import replacing
 
+SCORING_BATCH = 1000  # images scored at once, in every stage, so that equal weights give the same loss to the bit
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip member can carry
 
 

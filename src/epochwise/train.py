@@ -18,11 +18,10 @@ from epochwise import RunError, rundir
 from epochwise.backend import configure, keras, tf
 from epochwise.data import Prepared
 from epochwise.files import write_text
-from epochwise.model import build_model, compile_model, load_model, save_model, weights_sha256
+from epochwise.model import SCORING_BATCH, build_model, compile_model, load_model, save_model, weights_sha256
 from epochwise.tracking import Run
 
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-VALIDATION_BATCH = 1000  # images scored at once; evaluate uses the same, so that its loss is the same to the bit
 
 
 def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: dict) -> None:
@@ -44,7 +43,7 @@ def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: d
         epochs=cfg.train.epochs,
         steps_per_epoch=steps,
         validation_data=prepared.arrays("validation"),
-        validation_batch_size=VALIDATION_BATCH,
+        validation_batch_size=SCORING_BATCH,
         callbacks=[told],
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 0,

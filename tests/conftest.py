@@ -1,0 +1,91 @@
+"""A copy of the project on scikit-learn's bundled digits, so that no test needs a network or touches this checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = (".dvc/config", ".dvc/.gitignore", ".dvc/plots.html", ".dvcignore", ".gitignore", "mlruns/.gitkeep")
+COPIED += ("conf", "dvc.yaml", "params.yaml", "src")
+QUICK = {
+    "source: mnist ": "source: digits ",
+    "validation_size: 5000": "validation_size: 300",
+    "epochs: 12": "epochs: 2",
+}
+
+
+class Project:
+    """A checkout of its own, and the commands a user would type in it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=self.path, env=clean_environment() | environment, capture_output=True, text=True, timeout=600
+        )
+
+    def ok(self, *command: str, **environment: str) -> str:
+        """Standard output of a command that must succeed."""
+        done = self.run(*command, **environment)
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        text = (self.path / name).read_text()
+        assert old in text
+        (self.path / name).write_text(text.replace(old, new))
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would lead a child out of its project."""
+    leading_out = ("DVC_", "MLFLOW_", "EPOCHWISE_", "PYTHONPATH", "HYDRA_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(leading_out)}
+    who = {f"GIT_{role}_{what}": "tester@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return kept | who | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "200"}
+
+
+def copy_project(path: Path) -> Project:
+    for name in COPIED:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(ROOT / name, path / name)
+    project = Project(path)
+    for old, new in QUICK.items():
+        project.edit("params.yaml", old, new)
+    project.ok("git", "init", "--quiet")
+    project.ok("git", "add", "--all")
+    project.ok("git", "commit", "--quiet", "--message", "start")
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh project, also the working directory of this process."""
+    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    made = copy_project(tmp_path / "a project")
+    monkeypatch.chdir(made.path)
+    return made
+
+
+@pytest.fixture(scope="session")
+def tensors() -> None:
+    """TensorFlow, set as every training here sets it: a process does that once."""
+    from epochwise.backend import configure
+
+    configure(2)
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after one `dvc repro`. Tests only read it; its output is in `said`."""
+    made = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
+    made.said = made.ok("dvc", "repro")
+    return made

@@ -1,0 +1,49 @@
+"""Exit codes and the one line of a refusal, as a shell sees them."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["check", "train.epochs=0"], "error: train.epochs must be 1 or more, got 0 (command line)"),
+        (["train", "train.epoch=1"], "error: command line: unknown key train.epoch; did you mean train.epochs?"),
+        (["train"], "no prepared data here; run `dvc repro prepare` first"),
+        (["evaluate"], "no prepared data here; run `dvc repro prepare` first"),
+        (["predict", "--random", "3"], "models: has no model.keras; train first"),
+        (["predict", "--random", "0"], "--random must be 1 or more, got 0"),
+        (["predict"], "the following arguments are required: --random"),
+        (["predict", "--random", "3", "--model", "nope"], "nope: no run with a model here or in MLflow"),
+        (["run", "model.dense_dropout=1"], "error: model.dense_dropout must be in [0, 1), got 1.0 (command line)"),
+        (["run", "--bogus"], "unrecognized arguments: --bogus"),
+        (["bogus"], "invalid choice: 'bogus'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_refusal_is_one_line_and_exit_2_and_leaves_nothing(project, command, says):
+    done = project.run("epochwise", *command)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert not list(project.path.glob("outputs/*")) + list(project.path.glob("models/*"))
+
+
+def test_every_bad_point_of_a_grid_is_listed_before_the_first_job(project):
+    done = project.run("epochwise", "run", "-m", "train.epochs=0,1", "model.dense_dropout=0.5,1.5")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
+    assert "train.epochs=1 model.dense_dropout=1.5: model.dense_dropout must be in [0, 1)" in done.stderr
+    assert not (project.path / "multirun").exists()
+
+
+def test_outside_a_project(tmp_path, project):
+    project.path = tmp_path
+    done = project.run("epochwise", "check")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "no project here" in done.stderr
+
+
+def test_a_copy_of_the_project_runs_its_own_code(project):
+    project.edit("src/epochwise/__main__.py", "configuration, data and dvc.yaml agree", "this is the copy")
+    assert project.ok("epochwise", "check") == "this is the copy\n"

@@ -1,0 +1,133 @@
+"""One key in four places; what is refused, and how."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from epochwise import InputError, config
+from epochwise.check import check_data, check_stages
+
+REFUSED = {
+    "model.dense_dropout=1.0": "model.dense_dropout must be in [0, 1), got 1.0 (command line)",
+    "model.conv_dropout=-0.1": "model.conv_dropout must be in [0, 1), got -0.1 (command line)",
+    "train.epochs=0": "train.epochs must be 1 or more, got 0 (command line)",
+    "train.epochs=abc": "train.epochs: Value 'abc' of type 'str' could not be converted to Integer",
+    "train.epochs=1.5": "train.epochs: Value '1.5' of type 'float' could not be converted to Integer",
+    "train.batch_size=0": "train.batch_size must be 1 or more, got 0 (command line)",
+    "train.learning_rate=nan": "train.learning_rate must be a number above 0, got nan (command line)",
+    "train.learning_rate=inf": "train.learning_rate must be a number above 0, got inf (command line)",
+    "train.precision=float64": "train.precision must be float32 or mixed_bfloat16, got float64 (command line)",
+    "train.threads=0": "train.threads must be 1 or more, got 0 (command line)",
+    "model.filters=[32]": "model.filters must be two whole numbers of 1 or more, got [32] (command line)",
+    "seed=-1": "seed must be in 0…2147483647, got -1 (command line)",
+    "train.epoch=3": "command line: unknown key train.epoch; did you mean train.epochs?",
+    "dropout=0.1": "command line: unknown key dropout; did you mean model.conv_dropout?",
+    "+train.foo=3": "command line: unknown key train.foo",
+    "experiment=sead": "command line: no preset experiment=sead; there is quick, seed",
+    "train.epochs": "not an override: train.epochs; write key=value",
+    "prepare.validation_size=1495": "prepare.validation_size must be 0, or 10…1490 for the 1500 training images",
+    "prepare.source=nope.npz": "prepare.source: no file or folder 'nope.npz'",
+    "model.kernel_size=5": "model.kernel_size must be 4 or less for two convolutions of 8 pixels, got 5",
+    "model.pool_size=5": "model.pool_size must be 4 or less for the 4 pixels that it pools, got 5",
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_refused_with_one_line_that_says_what_would_be_right(project, override):
+    with pytest.raises(InputError) as refused:
+        check_data(config.load([override]))
+    assert REFUSED[override] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("epochs: 2", "epoch: 2", "params.yaml: unknown key train.epoch; did you mean train.epochs?"),
+        ("epochs: 2", "epochs: two", "params.yaml: train.epochs: Value 'two'"),
+        ("epochs: 2", "epochs: 0", "train.epochs must be 1 or more, got 0 (params.yaml)"),
+        ("  epochs: 2", "", "params.yaml: lacks train.epochs"),
+        ("epochs: 2", "epochs: 2\n  epochs: 3", "params.yaml: not readable"),
+        ("seed: 0", "seed: [", "params.yaml: not readable"),
+    ],
+)
+def test_a_wrong_params_yaml_is_named(project, old, new, says):
+    project.edit("params.yaml", old, new)
+    with pytest.raises(InputError) as refused:
+        config.load([])
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_every_parameter_is_in_params_yaml_and_in_no_file_of_conf_but_presets(project):
+    params = OmegaConf.load("params.yaml")
+    assert list(config.parameters(params)) == config.parameter_keys()
+    for path in project.path.glob("conf/**/*.yaml"):
+        if path.parent.name != "experiment":
+            held = OmegaConf.load(path)
+            assert not [key for key in config.parameter_keys() if OmegaConf.select(held, key) is not None], path
+
+
+def test_dvc_watches_every_parameter(project):
+    check_stages()
+    project.edit("dvc.yaml", "      - model\n", "")
+    with pytest.raises(InputError, match="no stage has model.filters under params"):
+        check_stages()
+
+
+def test_a_stage_that_watches_an_unknown_key_is_refused(project):
+    project.edit("dvc.yaml", "      - model\n", "      - model\n      - network\n")
+    with pytest.raises(InputError, match="stage train watches network"):
+        check_stages()
+
+
+def test_dvc_does_not_compose_params_yaml_itself(project):
+    """With hydra.enabled, DVC would overwrite params.yaml."""
+    assert "hydra" not in (project.path / ".dvc/config").read_text()
+
+
+def test_command_line_wins_over_preset_and_preset_over_params(project):
+    assert config.load([]).train.epochs == 2
+    assert config.load(["experiment=quick"]).train.epochs == 8
+    assert config.load(["experiment=quick", "train.epochs=5"]).train.epochs == 5
+
+
+def test_seed_preset_is_the_write_up_whatever_params_yaml_says(project):
+    project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
+    cfg = config.load(["experiment=seed"])
+    assert OmegaConf.to_container(cfg.model) == {
+        "filters": [32, 64],
+        "kernel_size": 3,
+        "pool_size": 2,
+        "conv_dropout": 0.25,
+        "dense_dropout": 0.5,
+        "dense_units": 128,
+    }
+    assert (cfg.prepare.source, cfg.prepare.validation_size) == ("mnist", 0)
+    assert (cfg.train.epochs, cfg.train.batch_size, cfg.train.learning_rate) == (12, 32, 0.001)
+
+
+def test_parameters_as_overrides_compose_to_the_same_configuration(project):
+    wanted = config.load(["experiment=quick", r"prepare.source='some where/it\'s.npz'", "model.filters=[3,4]"])
+    project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
+    assert config.load(config.as_overrides(wanted)) == wanted
+
+
+def test_grid_is_hydras_own(project):
+    assert config.grid(["train.epochs=1,2", "model.dense_dropout=0.25,0.5"]) == [
+        ["train.epochs=1", "model.dense_dropout=0.25"],
+        ["train.epochs=1", "model.dense_dropout=0.5"],
+        ["train.epochs=2", "model.dense_dropout=0.25"],
+        ["train.epochs=2", "model.dense_dropout=0.5"],
+    ]
+
+
+def test_project_is_that_of_the_working_directory(project, monkeypatch, tmp_path):
+    below = project.path / "conf" / "experiment"
+    monkeypatch.chdir(below)
+    assert config.find_root() == project.path
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert config.find_root() == project.path
+    assert config.main_root() == tmp_path
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no project here"):
+        config.find_root()

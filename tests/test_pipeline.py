@@ -1,0 +1,184 @@
+"""`dvc repro` as a user sees it: what runs, what is written, what it was made from."""
+
+import json
+
+import mlflow
+import pytest
+from omegaconf import OmegaConf
+
+from epochwise.files import digest, read_json
+from epochwise.rundir import read_history
+
+
+@pytest.fixture(scope="module")
+def run(reproduced):
+    """The pipeline's run as MLflow has it."""
+    client = mlflow.MlflowClient(f"sqlite:///{reproduced.path / 'mlflow.db'}")
+    return client.get_run(read_json(reproduced.path / "models/run.json")["run_id"])
+
+
+def outs(project) -> dict[str, str]:
+    """The md5 of every output that dvc.lock names."""
+    stages = OmegaConf.to_container(OmegaConf.load(project.path / "dvc.lock"))["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def test_three_stages_run_and_say_accuracy_and_where_the_run_is(reproduced, run):
+    running = [line for line in reproduced.said.splitlines() if line.startswith("Running stage")]
+    assert running == [f"Running stage '{stage}':" for stage in ("prepare", "train", "evaluate")]
+    assert f"test accuracy {run.data.metrics['test_accuracy']:.4f}" in reproduced.said
+    assert (
+        f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+        in reproduced.said
+    )
+    epochs = [line for line in reproduced.said.splitlines() if line.startswith("epoch ")]
+    assert len(epochs) == 2
+
+
+def test_again_nothing_runs(reproduced):
+    assert reproduced.ok("dvc", "repro").endswith("Data and pipelines are up to date.\n")
+
+
+def test_outputs_are_those_of_the_contract(reproduced):
+    assert set(outs(reproduced)) == {
+        "data/prepared/data.npz",
+        "data/prepared/meta.json",
+        "models/config.yaml",
+        "models/history.csv",
+        "models/model.keras",
+        "models/run.json",
+        "reports/metrics.json",
+        "reports/confusion_matrix.csv",
+        "reports/confusion_matrix.png",
+        "reports/learning_curves.png",
+        "reports/mistakes.png",
+        "reports/random_digit.png",
+    }
+    record = read_json(reproduced.path / "models/run.json")
+    assert list(record) == [
+        "run_id",
+        "experiment",
+        "fingerprint",
+        "trajectory",
+        "weights_sha256",
+        "data_sha256",
+        "epochs",
+        "epochs_trained",
+        "epochs_reused",
+        "steps_trained",
+        "train_seconds",
+        "status",
+        "git_commit",
+        "git_dirty",
+        "published",
+    ]
+
+
+def test_metrics_are_those_of_history_and_of_the_confusion_matrix(reproduced):
+    metrics = read_json(reproduced.path / "reports/metrics.json")
+    history = read_history(reproduced.path / "models")
+    assert [metrics[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")] == list(history[-1].values())[1:]
+    assert metrics["best_val_accuracy"] == max(row["val_accuracy"] for row in history)
+    assert history[metrics["best_epoch"] - 1]["val_accuracy"] == metrics["best_val_accuracy"]
+    pairs = (reproduced.path / "reports/confusion_matrix.csv").read_text().split()
+    assert pairs[0] == "actual,predicted"
+    right = sum(len(set(pair.split(","))) == 1 for pair in pairs[1:])
+    assert (len(pairs) - 1, right / 297) == (297, pytest.approx(metrics["test_accuracy"]))
+
+
+def test_lineage_is_that_of_git_and_dvc_lock(reproduced, run):
+    tags, commit = run.data.tags, reproduced.ok("git", "rev-parse", "HEAD").strip()
+    record = read_json(reproduced.path / "models/run.json")
+    assert tags["git.commit"] == tags["mlflow.source.git.commit"] == record["git_commit"] == commit
+    assert (tags["git.dirty"], record["git_dirty"]) == ("false", False)
+    assert tags["dvc.stage"] == "train"
+    data = run.inputs.dataset_inputs[0]
+    assert data.dataset.digest == outs(reproduced)["data/prepared/data.npz"]
+    assert {tag.key: tag.value for tag in data.tags}["sha256"] == digest(reproduced.path / "data/prepared/data.npz")
+    assert tags["version.tensorflow"] == mlflow.utils.environment.importlib_metadata.version("tensorflow")
+    assert f"git checkout {commit} && epochwise run seed=0 prepare.source=digits" in tags["reproduce"]
+
+
+def test_pipeline_leads_to_the_run_and_the_run_to_the_weights(reproduced, run):
+    from epochwise.model import load_model, weights_sha256
+
+    record = read_json(reproduced.path / "models/run.json")
+    assert run.info.status == record["status"] == "FINISHED"
+    assert record["weights_sha256"] == run.data.tags["weights_sha256"]
+    assert record["weights_sha256"] == weights_sha256(load_model(reproduced.path / "models/model.keras"))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "changed"),
+    [
+        ("params.yaml", "epochs: 2", "epochs: 3", {"train"}),
+        ("params.yaml", "dense_dropout: 0.5", "dense_dropout: 0.4", {"train"}),
+        ("params.yaml", "validation_size: 300", "validation_size: 200", {"prepare"}),
+        ("params.yaml", "seed: 0  ", "seed: 1  ", {"train", "evaluate"}),
+        ("conf/config.yaml", "chdir: false", "chdir: true", set()),
+        ("conf/tracking/mlflow.yaml", "experiment: epochwise", "experiment: other", set()),
+        ("src/epochwise/tracking.py", "warning: MLflow", "note: MLflow", set()),
+        ("src/epochwise/model.py", "Adam", "AdamW", {"train"}),
+    ],
+)
+def test_a_change_reaches_the_first_stage_that_it_concerns(reproduced, name, old, new, changed):
+    """Later stages follow from the outputs of the first; the slow test of a real run shows that they do."""
+    before = (reproduced.path / name).read_text()
+    reproduced.edit(name, old, new)
+    try:
+        assert set(json.loads(reproduced.ok("dvc", "status", "--json"))) == changed
+    finally:
+        (reproduced.path / name).write_text(before)
+
+
+def test_metrics_and_plots_are_dvcs(reproduced):
+    shown = json.loads(reproduced.ok("dvc", "metrics", "show", "--json"))
+    assert shown[""]["data"]["reports/metrics.json"]["data"] == read_json(reproduced.path / "reports/metrics.json")
+    reproduced.ok("dvc", "plots", "show")
+    page = (reproduced.path / "dvc_plots/index.html").read_text()
+    assert "<script src=" not in page and "cdn" not in page.lower()
+    for shown in ("accuracy", "loss", "confusion matrix of the test set", "reports/mistakes.png"):
+        assert shown in page
+
+
+def test_git_is_clean_but_for_what_the_pipeline_records(reproduced):
+    changed = {line[3:] for line in reproduced.ok("git", "status", "--porcelain").splitlines()}
+    assert changed == {"dvc.lock", "reports/"}
+
+
+def test_predict_draws_and_lists_random_test_images(reproduced, tmp_path):
+    command = ("epochwise", "predict", "--random", "5", "--seed", "1", "--out", str(tmp_path / "picture.png"))
+    said = reproduced.ok(*command)
+    assert "5 random test images" in said
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    run_id = read_json(reproduced.path / "models/run.json")["run_id"]
+    assert reproduced.ok(*command, "--model", run_id) == said
+
+
+@pytest.mark.slow
+def test_forced_again_gives_the_same_bytes(reproduced):
+    before = outs(reproduced)
+    reproduced.ok("dvc", "repro", "--force")
+    after = outs(reproduced)
+    assert {path for path in before if before[path] != after[path]} == {"models/run.json"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("old", "new", "stages"),
+    [
+        ("epochs: 2", "epochs: 3", ["train", "evaluate"]),
+        ("split_seed: 0", "split_seed: 1", ["prepare", "train", "evaluate"]),
+    ],
+)
+def test_an_edited_parameter_runs_its_stages_and_those_after_it(project, reproduced, old, new, stages):
+    project.ok("dvc", "repro")
+    project.edit("params.yaml", old, new)
+    said = project.ok("dvc", "repro")
+    assert [line for line in said.splitlines() if "Running stage" in line] == [f"Running stage '{s}':" for s in stages]
+    run = mlflow.MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}").get_run(
+        read_json(project.path / "models/run.json")["run_id"]
+    )
+    key = {"epochs": "train.epochs"}.get(old.split(":")[0])
+    assert key is None or run.data.params[key] == new.split()[-1]
+    assert run.data.tags["git.dirty"] == "true"

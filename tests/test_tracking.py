@@ -1,0 +1,184 @@
+"""MLflow as a view: one run a training, honest statuses, and faults that cost no result."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from epochwise import config, rundir
+from epochwise.pipeline import evaluate_stage, prepare_stage, run_all, run_name, train_stage
+from epochwise.tracking import Run, tracking_uri
+
+
+@pytest.fixture(scope="module", autouse=True)
+def template(tmp_path_factory) -> Path:
+    """A database with MLflow's tables: making them takes seconds, copying them none."""
+    folder = tmp_path_factory.mktemp("template")
+    mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def client(project, template):
+    (project.path / "mlflow.db").write_bytes(template.read_bytes())
+    return mlflow.MlflowClient(tracking_uri(project.path))
+
+
+def only_run(client):
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    assert len(runs) == 1
+    return runs[0]
+
+
+def test_one_run_holds_training_and_evaluation(project, client):
+    folder = project.path / "outputs" / "a day" / "a run"
+    metrics = run_all(config.load(["train.epochs=3"]), folder, ["train.epochs=3"])
+    run, record = only_run(client), rundir.read_record(folder)
+    assert (run.info.run_id, run.info.status, run.info.run_name) == (record["run_id"], "FINISHED", "epochs=3")
+    assert client.get_experiment(run.info.experiment_id).name == "epochwise"
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        points = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+        assert points == [(row["epoch"], row[name]) for row in rundir.read_history(folder)]
+    for name in ("test_loss", "test_accuracy", "best_epoch", "best_val_accuracy"):
+        assert run.data.metrics[name] == metrics[name]
+    assert run.data.params["train.epochs"] == "3"
+    assert run.data.params["model.dense_dropout"] == "0.5"
+    assert run.data.tags["weights_sha256"] == record["weights_sha256"]
+    assert record["status"] == "FINISHED"
+    assert record["published"] == tracking_uri(project.path)
+    kept = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert kept >= {"config.yaml", "history.csv", "run.json", "evaluation"}
+    drawn = {Path(item.path).name for item in client.list_artifacts(run.info.run_id, "evaluation")}
+    assert drawn >= {"confusion_matrix.png", "learning_curves.png", "mistakes.png", "random_digit.png"}
+
+
+def test_evaluate_leaves_status_and_duration_of_the_run_alone(project, client):
+    cfg = config.load(["train.epochs=1"])
+    prepare_stage(cfg)
+    train_stage(cfg, ["train.epochs=1"])
+    before = only_run(client)
+    time.sleep(0.05)
+    evaluate_stage(cfg)
+    after = only_run(client)
+    assert (after.info.status, after.info.end_time) == (before.info.status, before.info.end_time)
+    assert "test_accuracy" not in before.data.metrics
+    assert 0.1 < after.data.metrics["test_accuracy"] <= 1
+
+
+def test_logged_model_predicts_as_the_saved_one(project, client):
+    import numpy as np
+
+    from epochwise.model import load_model, weights_sha256
+
+    folder = project.path / "outputs" / "a day" / "a run"
+    run_all(config.load(["train.epochs=1"]), folder, [])
+    run = only_run(client)
+    mlflow.set_tracking_uri(tracking_uri(project.path))
+    logged = mlflow.keras.load_model(f"runs:/{run.info.run_id}/model")
+    assert weights_sha256(logged) == rundir.read_record(folder)["weights_sha256"]
+    served = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    images = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    expected = load_model(folder / rundir.MODEL).predict(images, verbose=0)
+    np.testing.assert_array_equal(served.predict(images), expected)
+
+
+def test_exception_ends_the_run_failed_with_its_reason(project, client):
+    folder = project.path / "outputs" / "a day" / "a run"
+    with pytest.raises(Exception, match="diverged"):
+        run_all(config.load(["train.learning_rate=1e38"]), folder, [])
+    run = only_run(client)
+    assert run.info.status == "FAILED"
+    assert "diverged" in run.data.tags["failure"]
+    assert rundir.read_record(folder)["status"] == "FAILED"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_the_run_killed(project, client, sent, code):
+    from conftest import clean_environment
+
+    process = subprocess.Popen(
+        ["epochwise", "run", "train.epochs=2000"],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert b"epoch 1/2000" in process.stdout.readline()
+    os.kill(process.pid, sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors.decode()
+    assert b"Traceback" not in errors
+    assert only_run(client).info.status == "KILLED"
+
+
+def test_a_server_that_is_not_there_costs_a_warning_and_no_result(project, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")
+    folder = project.path / "outputs" / "a day" / "a run"
+    metrics = run_all(config.load(["train.epochs=1"]), folder, [])
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: MLflow")]
+    assert len(warnings) == 1
+    assert "secret" not in warnings[0]
+    record = rundir.read_record(folder)
+    assert (record["status"], record["published"]) == ("FINISHED", False)
+    assert rundir.read_json(folder / rundir.METRICS) == metrics
+
+
+def test_a_fault_in_mid_training_is_told_once_and_ends_nothing(project, client, monkeypatch, capsys):
+    calls = []
+
+    def fails(self, *arguments, **keywords):
+        calls.append(arguments)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", fails)
+    folder = project.path / "outputs" / "a day" / "a run"
+    run_all(config.load(["train.epochs=2"]), folder, [])
+    assert len(calls) == 1
+    assert capsys.readouterr().err.count("warning: MLflow") == 1
+    assert rundir.read_record(folder)["published"] is False
+    assert len(rundir.read_history(folder)) == 2
+    assert only_run(client).info.status == "FINISHED"
+
+
+def test_tracking_off_makes_no_database(project):
+    folder = project.path / "outputs" / "a day" / "a run"
+    run_all(config.load(["tracking=off", "train.epochs=1"]), folder, [])
+    assert not (project.path / "mlflow.db").exists()
+    assert rundir.read_record(folder)["published"] is False
+
+
+def test_processes_on_a_cold_start_share_one_experiment(project):
+    """Four processes that find no database: MLflow alone breaks it, or logs into its Default experiment."""
+    code = "from epochwise.tracking import _client, ensure_experiment, tracking_uri; from pathlib import Path; "
+    code += "root = Path.cwd(); client = _client(root, tracking_uri(root)); "
+    code += "print(client.create_run(ensure_experiment(client, root, 'cold')).info.experiment_id)"
+    from conftest import clean_environment
+
+    processes = [
+        subprocess.Popen(["python", "-c", code], env=clean_environment(), stdout=subprocess.PIPE) for _ in range(4)
+    ]
+    experiments = {process.communicate(timeout=120)[0].decode().strip() for process in processes}
+    assert [process.returncode for process in processes] == [0] * 4
+    with sqlite3.connect(project.path / "mlflow.db") as database:
+        (expected,) = database.execute("SELECT experiment_id FROM experiments WHERE name = 'cold'").fetchone()
+        assert database.execute("SELECT count(*) FROM runs WHERE experiment_id = ?", (expected,)).fetchone() == (4,)
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert experiments == {str(expected)}
+
+
+def test_run_without_tracking_does_nothing(tmp_path):
+    run = Run(tmp_path)
+    run.log_metrics({"loss": 1.0}, step=1)
+    run.end("FINISHED")
+    assert run.published is False
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_are_named_by_what_varies(project):
+    overrides = ["experiment=seed", "train.epochs=10", "model.dense_dropout=0.25", "hydra.verbose=true"]
+    assert run_name(overrides) == "epochs=10 dense_dropout=0.25"
