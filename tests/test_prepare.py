@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from epochwise import InputError, config, sources
-from epochwise.data import open_prepared
+from epochwise.pipeline import open_prepared
 from epochwise.prepare import prepare
 
 

@@ -55,6 +55,7 @@ def test_digits_fill_the_range_of_a_byte(tmp_path):
     assert images.x_train.shape == (1500, 8, 8, 1)
     assert images.x_test.shape == (297, 8, 8, 1)
     assert (images.x_train.min(), images.x_train.max()) == (0, 255)
+    assert sources.shape_of("digits", tmp_path) == sources.Shape(1500, (8, 8, 1), 10)
 
 
 @pytest.mark.parametrize(

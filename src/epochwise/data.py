@@ -1,14 +1,9 @@
-"""The prepared data as train, evaluate and predict read it: checked against the configuration that asks for it."""
+"""The prepared data: what prepare writes, and train, evaluate and predict read."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
-
-from epochwise import InputError, sources
-from epochwise.files import digest, read_json
 
 ARCHIVE = "data.npz"
 META = "meta.json"
@@ -52,30 +47,3 @@ class Prepared:
             part = "test"
         with np.load(self.archive, allow_pickle=False) as arrays:
             return arrays[f"x_{part}"], arrays[f"y_{part}"]
-
-
-def is_made_with(folder: Path, prepare: DictConfig) -> bool:
-    """Whether `folder` holds data prepared with just these parameters from the source as it is now."""
-    if not ((folder / ARCHIVE).is_file() and (folder / META).is_file()):
-        return False
-    meta = read_json(folder / META)
-    return meta["prepare"] == OmegaConf.to_container(prepare) and meta["source"] == sources.identity(prepare.source)
-
-
-def open_prepared(folder: Path, prepare: DictConfig) -> Prepared:
-    """The prepared data in `folder`. Raises InputError if it is not there, torn, or made with other parameters."""
-    if not (folder / META).is_file():
-        raise InputError(f"{folder}: no prepared data here; run `dvc repro prepare` first")
-    meta, wanted = read_json(folder / META), OmegaConf.to_container(prepare)
-    other = [f"prepare.{key}={meta['prepare'].get(key)!r}" for key in wanted if meta["prepare"].get(key) != wanted[key]]
-    if other:
-        raise InputError(
-            f"{folder}: was prepared with {', '.join(other)}, not with what this run asks for; "
-            "run `dvc repro prepare` first"
-        )
-    if sources.identity(prepare.source) not in ("", meta["source"]):
-        raise InputError(f"{folder}: {prepare.source} has changed since it was prepared; run `dvc repro -f prepare`")
-    prepared = Prepared(folder, meta)
-    if not zipfile.is_zipfile(prepared.archive) or digest(prepared.archive) != prepared.sha256:
-        raise InputError(f"{prepared.archive}: is not as prepare wrote it; run `dvc repro -f prepare`")
-    return prepared

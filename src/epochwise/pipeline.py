@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,10 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import rundir, sources
+from epochwise import InputError, rundir, sources
 from epochwise.config import check_against_data, find_root, main_root, parameter_keys
-from epochwise.data import Prepared, is_made_with, open_prepared
-from epochwise.files import digest
+from epochwise.data import ARCHIVE, META, Prepared
+from epochwise.files import digest, read_json
 from epochwise.lineage import trace
 from epochwise.prepare import prepare
 from epochwise.tracking import Run
@@ -100,6 +101,33 @@ def prepared_for(cfg: DictConfig) -> Prepared:
         if is_made_with(folder, cfg.prepare):
             return open_prepared(folder, cfg.prepare)
         return prepare(cfg, folder, cache())
+
+
+def is_made_with(folder: Path, prepare: DictConfig) -> bool:
+    """Whether `folder` holds data prepared with just these parameters from the source as it is now."""
+    if not ((folder / ARCHIVE).is_file() and (folder / META).is_file()):
+        return False
+    meta = read_json(folder / META)
+    return meta["prepare"] == OmegaConf.to_container(prepare) and meta["source"] == sources.identity(prepare.source)
+
+
+def open_prepared(folder: Path, prepare: DictConfig) -> Prepared:
+    """The prepared data in `folder`. Raises InputError if it is not there, torn, or made with other parameters."""
+    if not (folder / META).is_file():
+        raise InputError(f"{folder}: no prepared data here; run `dvc repro prepare` first")
+    meta, wanted = read_json(folder / META), OmegaConf.to_container(prepare)
+    other = [f"prepare.{key}={meta['prepare'].get(key)!r}" for key in wanted if meta["prepare"].get(key) != wanted[key]]
+    if other:
+        raise InputError(
+            f"{folder}: was prepared with {', '.join(other)}, not with what this run asks for; "
+            "run `dvc repro prepare` first"
+        )
+    if sources.identity(prepare.source) not in ("", meta["source"]):
+        raise InputError(f"{folder}: {prepare.source} has changed since it was prepared; run `dvc repro -f prepare`")
+    prepared = Prepared(folder, meta)
+    if not zipfile.is_zipfile(prepared.archive) or digest(prepared.archive) != prepared.sha256:
+        raise InputError(f"{prepared.archive}: is not as prepare wrote it; run `dvc repro -f prepare`")
+    return prepared
 
 
 @contextmanager

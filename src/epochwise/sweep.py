@@ -18,7 +18,9 @@ def run(arguments: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
     from hydra.core.hydra_config import HydraConfig
 
-    parsed = get_args_parser().parse_args(arguments)
+    parser = get_args_parser()
+    parser.error = _refuse
+    parsed = parser.parse_args(arguments)
     _check_all(config.grid(parsed.overrides) if parsed.multirun else [parsed.overrides])
     failures: list[Exception] = []
 
@@ -39,6 +41,10 @@ def run(arguments: list[str]) -> None:
         raise failures[0]
     if failures:
         raise RunError(f"{len(failures)} of the sweep's jobs failed, see above")
+
+
+def _refuse(message: str) -> None:
+    raise InputError(message)
 
 
 def _check_all(jobs: list[list[str]]) -> None:
