@@ -12,7 +12,7 @@ import pytest
 
 from epochwise import config, rundir
 from epochwise.pipeline import evaluate_stage, prepare_stage, run_all, run_name, train_stage
-from epochwise.tracking import Run, tracking_uri
+from epochwise.tracking import Run, fetch_run, tracking_uri
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,6 +86,9 @@ def test_logged_model_predicts_as_the_saved_one(project, client):
     images = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     expected = load_model(folder / rundir.MODEL).predict(images, verbose=0)
     np.testing.assert_array_equal(served.predict(images), expected)
+    fetch_run(project.path, run.info.run_id, project.path / "fetched")
+    assert weights_sha256(load_model(project.path / "fetched/model.keras")) == run.data.tags["weights_sha256"]
+    assert (project.path / "fetched/config.yaml").read_bytes() == (folder / rundir.CONFIG).read_bytes()
 
 
 def test_exception_ends_the_run_failed_with_its_reason(project, client):

@@ -170,11 +170,14 @@ class Run:
             Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
             Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
         )
+        # Made here, since Model.log alone puts it into the active experiment, whichever that is.
+        logged = mlflow.initialize_logged_model("model", source_run_id=self.id, experiment_id=self.experiment_id)
         Model.log(
             artifact_path=None,
             name="model",
             flavor=mlflow.keras,
             run_id=self.id,
+            model_id=logged.model_id,
             model=model,
             signature=signature,
             pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
@@ -214,6 +217,7 @@ def ensure_experiment(client, root: Path, name: str) -> str:
 
 def fetch_run(root: Path, run_id: str, folder: Path) -> None:
     """Download config.yaml and model.keras of a run into `folder`. Raises InputError if MLflow has no such run."""
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         client = _client(root, tracking_uri(root))
         client.download_artifacts(run_id, "config.yaml", str(folder))
@@ -228,6 +232,7 @@ def _client(root: Path, uri: str):
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     for name in ("alembic", "mlflow.store.db.utils"):
