@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro test test-all lint ui lock
+.PHONY: setup repro test test-all lint ui bench lock
 
 setup: .venv/installed
 
@@ -25,13 +25,17 @@ test-all: setup lint
 	python -m pytest -q -m 'slow or not slow'
 
 lint: setup
-	ruff check src tests
-	ruff format --check src tests
+	ruff check src tests benchmarks
+	ruff format --check src tests benchmarks
 
 # The light server: `mlflow ui` alone starts 15 processes for jobs that nothing here uses.
 ui: setup
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server \
 	    --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --workers 1 --host 127.0.0.1 --port 5000
+
+# Ratios, not seconds: machines are noisy. README's table of seeds: benchmarks/seed_table.py.
+bench: setup
+	python benchmarks/overhead.py
 
 # Pins for every supported Python and platform; names no package index.
 lock: setup

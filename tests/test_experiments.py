@@ -32,7 +32,8 @@ def test_in_the_workspace(project):
     (run,) = runs(project).values()
     assert_whole(project, run, 3)
     assert run.info.run_id == read_json(project.path / "models/run.json")["run_id"]
-    assert run.info.run_name == run.data.tags["dvc.experiment"]
+    assert (run.info.run_name, run.data.tags["overrides"]) == ("epochs=3", "train.epochs=3")
+    assert run.data.tags["dvc.experiment"] in project.ok("dvc", "exp", "list", "--name-only")
     assert run.data.tags["git.dirty"] == "true"
     params = (project.path / "params.yaml").read_text()
     assert "epochs: 3" in params
@@ -60,5 +61,5 @@ def test_queued_experiments_run_as_they_were_queued(project):
     assert sorted(kept) == ["1", "3"]
     for epochs, run in kept.items():
         assert_whole(project, run, int(epochs))
-        assert run.data.tags["dvc.experiment"] == run.info.run_name
+        assert run.info.run_name == f"epochs={epochs}"
     assert len({run.data.tags["weights_sha256"] for run in kept.values()}) == 2

@@ -104,6 +104,7 @@ def test_pipeline_leads_to_the_run_and_the_run_to_the_weights(reproduced, run, t
     from epochwise.model import load_model, weights_sha256
 
     record = read_json(reproduced.path / "models/run.json")
+    assert run.info.run_name == "baseline"
     assert run.info.status == record["status"] == "FINISHED"
     assert record["weights_sha256"] == run.data.tags["weights_sha256"]
     assert record["weights_sha256"] == weights_sha256(load_model(reproduced.path / "models/model.keras"))

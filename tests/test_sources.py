@@ -121,7 +121,7 @@ class TestNamed:
     @pytest.fixture
     def name(self, monkeypatch, arrays):
         contents = {part: idx(values) for part, values in zip(sources.PARTS, arrays.values(), strict=True)}
-        sha256 = {part: sources.hashlib.sha256(content).hexdigest() for part, content in contents.items()}
+        sha256 = tuple(sources.hashlib.sha256(content).hexdigest() for content in contents.values())
         self.fetches = []
 
         def good(scratch):
@@ -180,15 +180,13 @@ def test_processes_asking_at_once_fetch_once(tmp_path):
 
 
 def _load_counting(folder) -> int:
-    values = {part: np.arange(40) % 4 for part in sources.PARTS}
-    values |= {part: np.ones((40, 9, 7)) for part in sources.PARTS if "images" in part}
-    contents = {part: idx(value) for part, value in values.items()}
+    contents = {part: idx(np.ones((40, 9, 7)) if "images" in part else np.arange(40) % 4) for part in sources.PARTS}
 
     def fetch(scratch):
         with (folder / "fetched").open("a") as log:
             log.write("x")
         return iter(contents.items())
 
-    sha256 = {part: sources.hashlib.sha256(content).hexdigest() for part, content in contents.items()}
+    sha256 = tuple(sources.hashlib.sha256(content).hexdigest() for content in contents.values())
     sources.NAMED["toy"] = sources.Named(sha256, {"count": fetch}, sources.Shape(40, (9, 7, 1), 4))
     return int(sources.load("toy", folder).x_train.sum())

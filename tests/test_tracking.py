@@ -61,8 +61,9 @@ def test_one_run_holds_training_and_evaluation(project, client):
 def test_evaluate_leaves_status_and_duration_of_the_run_alone(project, client):
     cfg = config.load(["train.epochs=1"])
     prepare_stage(cfg)
-    train_stage(cfg, ["train.epochs=1"])
+    train_stage(cfg)
     before = only_run(client)
+    assert (before.info.run_name, before.data.tags["overrides"]) == ("epochs=1", "train.epochs=1")
     time.sleep(0.05)
     evaluate_stage(cfg)
     after = only_run(client)

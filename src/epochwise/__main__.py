@@ -103,7 +103,7 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> None:
     cfg = _load(arguments, rest)
     from epochwise.pipeline import train_stage
 
-    train_stage(cfg, arguments.overrides)
+    train_stage(cfg)
 
 
 def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> None:

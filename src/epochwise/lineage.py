@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from epochwise.config import as_overrides, parameters
 from epochwise.files import digest
@@ -60,6 +60,15 @@ def trace(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
     checkout = f"git checkout {commit} && " if commit else ""
     patch = "git apply git.diff && " if changed else ""
     return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{patch}{command}")
+
+
+def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:
+    """What `cfg` has otherwise than the commit's params.yaml, as overrides: an edit's or `dvc exp run -S`'s change."""
+    committed = _git(root, "show", "HEAD:./params.yaml")
+    if committed is None:
+        return []
+    before, now = parameters(OmegaConf.create(committed)), parameters(cfg)
+    return [override for key, override in zip(now, as_overrides(cfg), strict=True) if before[key] != now[key]]
 
 
 def trajectory(cfg: DictConfig, data_sha256: str) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from epochwise import InputError, rundir, sources
 from epochwise.config import check_against_data, find_root, main_root, parameter_keys
 from epochwise.data import ARCHIVE, META, Prepared
 from epochwise.files import digest, read_json
-from epochwise.lineage import trace
+from epochwise.lineage import changed_parameters, trace
 from epochwise.prepare import prepare
 from epochwise.tracking import Run
 
@@ -35,11 +34,11 @@ def prepare_stage(cfg: DictConfig) -> None:
     print(f"{PREPARED}: {counts} images of {'×'.join(map(str, prepared.image_shape))}, {prepared.classes} classes")
 
 
-def train_stage(cfg: DictConfig, overrides: list[str]) -> None:
+def train_stage(cfg: DictConfig) -> None:
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
-    name = os.environ.get("DVC_EXP_NAME") or run_name(overrides) or "dvc repro"
-    with tracked(cfg, prepared, root / MODELS, overrides, name) as (run, record):
+    overrides = changed_parameters(root, cfg)
+    with tracked(cfg, prepared, root / MODELS, overrides, run_name(overrides) or "baseline") as (run, record):
         _train(cfg, prepared, root / MODELS, run, record)
 
 
@@ -156,3 +155,5 @@ def tracked(
         record |= {"status": status, "published": run.published}
         rundir.write_record(folder, record)
         run.log_files([folder / rundir.RECORD])
+        if run.published != record["published"]:
+            rundir.write_record(folder, record | {"published": run.published})

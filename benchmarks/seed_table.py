@@ -1,0 +1,53 @@
+"""README's table of the write-up's experiment, from run directories: mean ± standard deviation over seeds.
+
+epochwise run -m experiment=seed seed=0,1,2,3,4 train.epochs=10,12        # about 70 minutes on two cores
+python benchmarks/seed_table.py multirun/*/*/*
+"""
+
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from epochwise.rundir import best_epoch, read_config, read_history, read_record
+
+WRITE_UP = {"loss": 0.0083, "accuracy": 0.9975, "val_loss": 0.0489, "val_accuracy": 0.9886}  # after epoch 12
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean ± sample standard deviation, which one value does not have."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+
+def main(folders: list[Path]) -> None:
+    runs = defaultdict(list)
+    for folder in folders:
+        history, record = read_history(folder), read_record(folder)
+        runs[read_config(folder).train.epochs].append((history, record))
+    columns = sorted(runs)
+    print(
+        f"| | write-up, 12 epochs | {' | '.join(f'{epochs} epochs, n = {len(runs[epochs])}' for epochs in columns)} |"
+    )
+    print("|---|---|" + "---|" * len(columns))
+    for key, reported in WRITE_UP.items():
+        cells = [spread([history[-1][key] for history, _ in runs[epochs]], 4) for epochs in columns]
+        print(f"| {key.replace('val_', 'test ')} | {reported} | {' | '.join(cells)} |")
+    for title, value, digits in (
+        ("epoch of the lowest test loss", lambda history: min(history, key=lambda row: row["val_loss"])["epoch"], 1),
+        ("epoch of the best test accuracy", lambda history: best_epoch(history)["epoch"], 1),
+    ):
+        cells = [spread([value(history) for history, _ in runs[epochs]], digits) for epochs in columns]
+        print(f"| {title} | | {' | '.join(cells)} |")
+    minutes = [spread([record["train_seconds"] / 60 for _, record in runs[epochs]], 1) for epochs in columns]
+    print(f"| wall time of training, minutes | | {' | '.join(minutes)} |")
+    for epochs in columns:
+        longer = [history for history, _ in runs[epochs] if len(history) > 10]
+        for key, worse in (("val_loss", lambda old, new: new > old), ("val_accuracy", lambda old, new: new < old)):
+            count = sum(worse(history[9][key], history[-1][key]) for history in longer)
+            print(f"\n{key} after epoch {epochs} is worse than after epoch 10 in {count} of {len(longer)} runs", end="")
+    print()
+
+
+if __name__ == "__main__":
+    main([Path(name) for name in sys.argv[1:]])
