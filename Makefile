@@ -31,7 +31,7 @@ lint: setup
 # The light server: `mlflow ui` alone starts 15 processes for jobs that nothing here uses.
 ui: setup
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server \
-	    --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --workers 1 --host 127.0.0.1 --port 5000
+	    --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --workers 1 --host 127.0.0.1 --port 5000
 
 # Ratios, not seconds: machines are noisy. README's table of seeds: benchmarks/seed_table.py.
 bench: setup

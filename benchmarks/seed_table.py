@@ -9,7 +9,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from epochwise.rundir import best_epoch, read_config, read_history, read_record
+from epochwise import history
+from epochwise.files import read_json
 
 WRITE_UP = {"loss": 0.0083, "accuracy": 0.9975, "val_loss": 0.0489, "val_accuracy": 0.9886}  # after epoch 12
 
@@ -23,28 +24,28 @@ def spread(values: list[float], digits: int) -> str:
 def main(folders: list[Path]) -> None:
     runs = defaultdict(list)
     for folder in folders:
-        history, record = read_history(folder), read_record(folder)
-        runs[read_config(folder).train.epochs].append((history, record))
+        record = read_json(folder / "run.json")
+        runs[record["epochs"]].append((history.read(folder / "history.csv"), record))
     columns = sorted(runs)
     print(
         f"| | write-up, 12 epochs | {' | '.join(f'{epochs} epochs, n = {len(runs[epochs])}' for epochs in columns)} |"
     )
     print("|---|---|" + "---|" * len(columns))
     for key, reported in WRITE_UP.items():
-        cells = [spread([history[-1][key] for history, _ in runs[epochs]], 4) for epochs in columns]
+        cells = [spread([rows[-1][key] for rows, _ in runs[epochs]], 4) for epochs in columns]
         print(f"| {key.replace('val_', 'test ')} | {reported} | {' | '.join(cells)} |")
     for title, value, digits in (
-        ("epoch of the lowest test loss", lambda history: min(history, key=lambda row: row["val_loss"])["epoch"], 1),
-        ("epoch of the best test accuracy", lambda history: best_epoch(history)["epoch"], 1),
+        ("epoch of the lowest test loss", lambda rows: min(rows, key=lambda row: row["val_loss"])["epoch"], 1),
+        ("epoch of the best test accuracy", lambda rows: history.best(rows)["epoch"], 1),
     ):
-        cells = [spread([value(history) for history, _ in runs[epochs]], digits) for epochs in columns]
+        cells = [spread([value(rows) for rows, _ in runs[epochs]], digits) for epochs in columns]
         print(f"| {title} | | {' | '.join(cells)} |")
     minutes = [spread([record["train_seconds"] / 60 for _, record in runs[epochs]], 1) for epochs in columns]
     print(f"| wall time of training, minutes | | {' | '.join(minutes)} |")
     for epochs in columns:
-        longer = [history for history, _ in runs[epochs] if len(history) > 10]
+        longer = [rows for rows, _ in runs[epochs] if len(rows) > 10]
         for key, worse in (("val_loss", lambda old, new: new > old), ("val_accuracy", lambda old, new: new < old)):
-            count = sum(worse(history[9][key], history[-1][key]) for history in longer)
+            count = sum(worse(rows[9][key], rows[-1][key]) for rows in longer)
             print(f"\n{key} after epoch {epochs} is worse than after epoch 10 in {count} of {len(longer)} runs", end="")
     print()
 

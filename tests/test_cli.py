@@ -6,12 +6,19 @@ import pytest
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (["check", "train.epochs=0"], "error: train.epochs must be 1 or more, got 0 (command line)"),
+        (["check", "train.epochs=0"], "error: train.epochs must be in 1…2147483647, got 0 (command line)"),
         (["train", "train.epoch=1"], "error: command line: unknown key train.epoch; did you mean train.epochs?"),
         (["train"], "no prepared data here; run `dvc repro prepare` first"),
         (["evaluate"], "no prepared data here; run `dvc repro prepare` first"),
-        (["predict", "--random", "3"], "models: has no model.keras; train first"),
+        (["predict", "--random", "3"], "models/model.keras: not there; train first"),
         (["predict", "--random", "0"], "--random must be 1 or more, got 0"),
+        (["predict", "--random", "3", "--seed", "-1"], "--seed must be 0 or more, got -1"),
+        (["predict", "--random", "3", "--out", "x.xyz"], "--out must be a .png in a folder that exists"),
+        (["check", "prepare.source=broken.npz"], "broken.npz is not a readable .npz of plain arrays"),
+        (["prepare", "prepare.source=broken.npz"], "broken.npz is not a readable .npz of plain arrays"),
+        (["run", "--config-name", "other"], "use experiment=NAME for a preset"),
+        (["run", "-m", "--cfg", "job", "train.epochs=1"], "--cfg shows one configuration; leave out -m"),
+        (["run", "-m", "train.threads=1,2"], "train.threads must be the same in all jobs"),
         (["predict"], "the following arguments are required: --random"),
         (["predict", "--random", "3", "--model", "nope"], "nope: no run with a model here or in MLflow"),
         (["run", "model.dense_dropout=1"], "error: model.dense_dropout must be in [0, 1), got 1.0 (command line)"),
@@ -21,6 +28,7 @@ import pytest
     ],
 )
 def test_refusal_is_one_line_and_exit_2_and_leaves_nothing(project, command, says):
+    (project.path / "broken.npz").write_bytes(b"PK and no more")
     done = project.run("epochwise", *command)
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
@@ -42,6 +50,16 @@ def test_outside_a_project(tmp_path, project):
     done = project.run("epochwise", "check")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "no project here" in done.stderr
+    assert project.ok("epochwise", "--version").startswith("epochwise ")
+    assert "COMMAND" in project.ok("epochwise", "--help")
+
+
+def test_below_the_root_is_as_at_the_root(project):
+    root, project.path = project.path, project.path / "conf"
+    assert project.ok("epochwise", "check") == "configuration, data and dvc.yaml agree\n"
+    project.ok("epochwise", "prepare")
+    assert (root / "data/prepared/data.npz").is_file()
+    assert not (project.path / "data").exists()
 
 
 def test_a_copy_of_the_project_runs_its_own_code(project):

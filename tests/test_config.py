@@ -3,20 +3,22 @@
 import pytest
 from omegaconf import OmegaConf
 
-from epochwise import InputError, config
-from epochwise.check import check_data, check_stages
+from epochwise import InputError, config, overrides
+from epochwise.check import check_dialect, check_stages
+from epochwise.pipeline import check_data
+from epochwise.project import find_root, main_root
 
 REFUSED = {
     "model.dense_dropout=1.0": "model.dense_dropout must be in [0, 1), got 1.0 (command line)",
     "model.conv_dropout=-0.1": "model.conv_dropout must be in [0, 1), got -0.1 (command line)",
-    "train.epochs=0": "train.epochs must be 1 or more, got 0 (command line)",
+    "train.epochs=0": "train.epochs must be in 1…2147483647, got 0 (command line)",
     "train.epochs=abc": "train.epochs: Value 'abc' of type 'str' could not be converted to Integer",
     "train.epochs=1.5": "train.epochs: Value '1.5' of type 'float' could not be converted to Integer",
-    "train.batch_size=0": "train.batch_size must be 1 or more, got 0 (command line)",
+    "train.batch_size=0": "train.batch_size must be in 1…2147483647, got 0 (command line)",
     "train.learning_rate=nan": "train.learning_rate must be a number above 0, got nan (command line)",
     "train.learning_rate=inf": "train.learning_rate must be a number above 0, got inf (command line)",
-    "train.precision=float64": "train.precision must be float32 or mixed_bfloat16, got float64 (command line)",
-    "train.threads=0": "train.threads must be 1 or more, got 0 (command line)",
+    "train.precision=float64": "train.precision must be float32 or mixed_bfloat16, got 'float64' (command line)",
+    "train.threads=0": "train.threads must be in 1…1024, got 0 (command line)",
     "model.filters=[32]": "model.filters must be two whole numbers of 1 or more, got [32] (command line)",
     "seed=-1": "seed must be in 0…2147483647, got -1 (command line)",
     "train.epoch=3": "command line: unknown key train.epoch; did you mean train.epochs?",
@@ -24,6 +26,15 @@ REFUSED = {
     "+train.foo=3": "command line: unknown key train.foo",
     "experiment=sead": "command line: no preset experiment=sead; there is quick, seed",
     "train.epochs": "not an override: train.epochs; write key=value",
+    "train.threads=99999999999": "train.threads must be in 1…1024, got 99999999999 (command line)",
+    "train={epochs:0}": "train.epochs must be in 1…2147483647, got 0 (command line)",
+    "train.epochs=${nope}": "configuration: ",
+    "~train": "configuration: ",
+    "tracking=null": "configuration: ",
+    "tracking.experiment=''": "tracking.experiment must be a name",
+    "hydra/launcher=nope": "Could not find 'hydra/launcher/nope'",
+    "prepare.source='~nobody-of-this-name/x'": "prepare.source: no file or folder '~nobody-of-this-name/x'",
+    f"prepare.source={'x' * 300}": "prepare.source: no file or folder",
     "prepare.validation_size=1495": "prepare.validation_size must be 0, or 10…1490 for the 1500 training images",
     "prepare.source=nope.npz": "prepare.source: no file or folder 'nope.npz'",
     "model.kernel_size=5": "model.kernel_size must be 4 or less for two convolutions of 8 pixels, got 5",
@@ -44,10 +55,12 @@ def test_refused_with_one_line_that_says_what_would_be_right(project, override):
     [
         ("epochs: 2", "epoch: 2", "params.yaml: unknown key train.epoch; did you mean train.epochs?"),
         ("epochs: 2", "epochs: two", "params.yaml: train.epochs: Value 'two'"),
-        ("epochs: 2", "epochs: 0", "train.epochs must be 1 or more, got 0 (params.yaml)"),
-        ("  epochs: 2", "", "params.yaml: lacks train.epochs"),
+        ("epochs: 2", "epochs: 0", "train.epochs must be in 1…2147483647, got 0 (params.yaml)"),
+        ("  epochs: 2", "", "configuration: lacks train.epochs; params.yaml gives every parameter a value"),
         ("epochs: 2", "epochs: 2\n  epochs: 3", "params.yaml: not readable"),
         ("seed: 0", "seed: [", "params.yaml: not readable"),
+        ("epochs: 2", "epochs: ${nope}", "configuration: "),
+        ("model:", "model: 3\nother:", "params.yaml: model must be a mapping, with model.filters"),
     ],
 )
 def test_a_wrong_params_yaml_is_named(project, old, new, says):
@@ -112,8 +125,32 @@ def test_parameters_as_overrides_compose_to_the_same_configuration(project):
     assert config.load(config.as_overrides(wanted)) == wanted
 
 
+def test_numbers_that_hydra_and_dvc_read_otherwise_are_refused(project):
+    check_dialect()
+    project.edit("params.yaml", "batch_size: 32", "batch_size: 0100")
+    with pytest.raises(InputError, match="train.batch_size is 64 to Hydra and 100 to DVC"):
+        check_dialect()
+
+
+@pytest.mark.parametrize("content", ["", "stages:", "stages: [", "- 3", "stages: {train: 3}"])
+def test_a_broken_dvc_yaml_is_one_line(project, content):
+    (project.path / "dvc.yaml").write_text(content)
+    with pytest.raises(InputError, match="^dvc.yaml: [^\n]*$"):
+        check_stages()
+
+
+def test_a_broken_preset_is_one_line(project):
+    (project.path / "conf/experiment/own.yaml").write_text("train: [")
+    with pytest.raises(InputError, match="^configuration: [^\n]*$"):
+        config.load(["experiment=own"])
+
+
+def test_interpolations_are_resolved(project):
+    assert config.load(["train.threads=${train.epochs}"]).train._get_node("threads")._value() == 2
+
+
 def test_grid_is_hydras_own(project):
-    assert config.grid(["train.epochs=1,2", "model.dense_dropout=0.25,0.5"]) == [
+    assert overrides.grid(["train.epochs=1,2", "model.dense_dropout=0.25,0.5"]) == [
         ["train.epochs=1", "model.dense_dropout=0.25"],
         ["train.epochs=1", "model.dense_dropout=0.5"],
         ["train.epochs=2", "model.dense_dropout=0.25"],
@@ -124,10 +161,10 @@ def test_grid_is_hydras_own(project):
 def test_project_is_that_of_the_working_directory(project, monkeypatch, tmp_path):
     below = project.path / "conf" / "experiment"
     monkeypatch.chdir(below)
-    assert config.find_root() == project.path
+    assert find_root() == project.path
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert config.find_root() == project.path
-    assert config.main_root() == tmp_path
+    assert find_root() == project.path
+    assert main_root() == tmp_path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="no project here"):
-        config.find_root()
+        find_root()

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "epochwise"
 # Modules whose change leaves results as they are: a new message or tag must not train again.
-NOT_DECISIVE = {"__init__", "__main__", "check", "config", "files", "lineage", "pipeline", "predict", "rundir"}
-NOT_DECISIVE |= {"sweep", "tracking"}
+NOT_DECISIVE = {"__init__", "__main__", "check", "config", "files", "lineage", "overrides", "pipeline", "predict"}
+NOT_DECISIVE |= {"project", "rundir", "sweep", "tracking"}
 
 
 def imports(module: str) -> set[str]:

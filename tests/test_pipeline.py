@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from epochwise.files import digest, read_json
-from epochwise.rundir import read_history
+from epochwise.history import read
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
 
 def test_metrics_are_those_of_history_and_of_the_confusion_matrix(reproduced):
     metrics = read_json(reproduced.path / "reports/metrics.json")
-    history = read_history(reproduced.path / "models")
+    history = read(reproduced.path / "models/history.csv")
     assert [metrics[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")] == list(history[-1].values())[1:]
     assert metrics["best_val_accuracy"] == max(row["val_accuracy"] for row in history)
     assert history[metrics["best_epoch"] - 1]["val_accuracy"] == metrics["best_val_accuracy"]
@@ -168,20 +168,36 @@ def test_forced_again_gives_the_same_bytes(reproduced):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("old", "new", "stages"),
-    [
-        ("epochs: 2", "epochs: 3", ["train", "evaluate"]),
-        ("split_seed: 0", "split_seed: 1", ["prepare", "train", "evaluate"]),
-    ],
+    ("key", "value", "stages"),
+    [("train.epochs", "3", ["train", "evaluate"]), ("prepare.split_seed", "1", ["prepare", "train", "evaluate"])],
 )
-def test_an_edited_parameter_runs_its_stages_and_those_after_it(project, reproduced, old, new, stages):
+def test_an_edited_parameter_runs_its_stages_and_those_after_it(project, key, value, stages):
     project.ok("dvc", "repro")
-    project.edit("params.yaml", old, new)
+    word, now = key.split(".")[1], {"train.epochs": "2", "prepare.split_seed": "0"}[key]
+    project.edit("params.yaml", f"{word}: {now}", f"{word}: {value}")
     said = project.ok("dvc", "repro")
     assert [line for line in said.splitlines() if "Running stage" in line] == [f"Running stage '{s}':" for s in stages]
-    run = mlflow.MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}").get_run(
-        read_json(project.path / "models/run.json")["run_id"]
-    )
-    key = {"epochs": "train.epochs"}.get(old.split(":")[0])
-    assert key is None or run.data.params[key] == new.split()[-1]
+    client = mlflow.MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
+    run = client.get_run(read_json(project.path / "models/run.json")["run_id"])
+    assert (run.info.run_name, run.data.tags["overrides"]) == (f"{word}={value}", f"{key}={value}")
     assert run.data.tags["git.dirty"] == "true"
+    client.download_artifacts(run.info.run_id, "git.diff", str(project.path))
+    project.ok("git", "checkout", "--quiet", "params.yaml")
+    project.ok("git", "apply", "git.diff")
+    assert f"{word}: {value}" in (project.path / "params.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_the_recorded_command_makes_the_run_again(project, reproduced):
+    """Pasted into another checkout, with another params.yaml."""
+    record = read_json(reproduced.path / "models/run.json")
+    client = mlflow.MlflowClient(f"sqlite:///{reproduced.path / 'mlflow.db'}")
+    command = client.get_run(record["run_id"]).data.tags["reproduce"]
+    project.ok("git", "clone", "--quiet", str(reproduced.path), "clone")
+    project.path /= "clone"
+    project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
+    project.ok("git", "commit", "--quiet", "--all", "--message", "other parameters")
+    project.ok("bash", "-ec", command)
+    (again,) = project.path.glob("outputs/*/*/run.json")
+    assert read_json(again)["weights_sha256"] == record["weights_sha256"]
+    assert read_json(again)["fingerprint"] == record["fingerprint"]

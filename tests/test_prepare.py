@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from epochwise import InputError, config, sources
-from epochwise.pipeline import open_prepared
+from epochwise.pipeline import check_data, check_source, open_prepared, prepared_for
 from epochwise.prepare import prepare
 
 
@@ -58,22 +58,46 @@ def test_data_of_other_parameters_is_refused(cfg, tmp_path):
         open_prepared(tmp_path / "one", cfg.prepare)
 
 
-def test_data_that_changed_on_disk_is_refused(cfg, tmp_path):
-    archive = prepare(cfg, tmp_path / "one", tmp_path).archive
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 1
-    archive.write_bytes(content)
+def test_data_that_changed_on_disk_is_refused_at_every_reading(cfg, tmp_path):
+    """A run reads its data minutes apart; a `dvc repro` in between must not go unnoticed."""
+    prepared = prepare(cfg, tmp_path / "one", tmp_path)
+    prepared.arrays("train")
+    cfg.prepare.split_seed = 1
+    prepare(cfg, tmp_path / "one", tmp_path)
     with pytest.raises(InputError, match="not as prepare wrote it"):
-        open_prepared(tmp_path / "one", cfg.prepare)
+        prepared.arrays("test")
+    prepared.archive.unlink()
+    with pytest.raises(InputError, match="no prepared data here"):
+        prepared.arrays("test")
 
 
-def test_own_file_that_changed_since_is_refused(cfg, tmp_path):
+def test_own_file_that_changed_since_is_refused_by_check_and_prepared_anew_by_run(cfg, tmp_path):
     raw = sources.load("digits", tmp_path)
     own = tmp_path / "own.npz"
     np.savez(own, **raw._asdict())
     cfg.prepare.source = str(own)
     prepare(cfg, tmp_path / "one", tmp_path)
-    open_prepared(tmp_path / "one", cfg.prepare)
+    check_source(tmp_path / "one", cfg.prepare)
+    first = prepared_for(cfg)
     np.savez(own, **raw._replace(x_train=raw.x_train[::-1])._asdict())
     with pytest.raises(InputError, match="has changed since"):
-        open_prepared(tmp_path / "one", cfg.prepare)
+        check_source(tmp_path / "one", cfg.prepare)
+    assert prepared_for(cfg).sha256 != first.sha256
+    assert (first.arrays("train")[0] >= 0).all()
+
+
+def test_a_class_of_one_image_cannot_be_split(cfg, tmp_path):
+    raw = sources.load("digits", tmp_path)
+    labels = np.where(np.arange(1500) == 0, 0, np.maximum(raw.y_train, 1))
+    np.savez(tmp_path / "own.npz", **raw._replace(y_train=labels)._asdict())
+    cfg.prepare.source = str(tmp_path / "own.npz")
+    with pytest.raises(InputError, match="a class of it has one training image"):
+        check_data(cfg)
+    cfg.prepare.validation_size = 0
+    check_data(cfg)
+
+
+def test_a_relative_source_is_taken_from_the_projects_root(cfg, project, monkeypatch, tmp_path):
+    np.savez(project.path / "own.npz", **sources.load("digits", tmp_path)._asdict())
+    monkeypatch.chdir(project.path / "conf")
+    assert sources.shape_of("own.npz", tmp_path).train == 1500

@@ -1,7 +1,9 @@
 """Every way in for images, and every way that a file can be wrong."""
 
 import gzip
+import io
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -47,7 +49,7 @@ def test_idx_folder_gzipped_or_not_gives_the_same_images(idx_folder, arrays):
 def test_npz_with_channels(tmp_path, arrays):
     arrays |= {key: np.stack([arrays[key]] * 3, axis=-1) for key in ("x_train", "x_test")}
     np.savez(tmp_path / "rgb.npz", **arrays)
-    assert sources.shape_of(str(tmp_path / "rgb.npz"), tmp_path) == sources.Shape(40, (9, 7, 3), 4)
+    assert sources.shape_of(str(tmp_path / "rgb.npz"), tmp_path) == sources.Shape(40, (9, 7, 3), 4, 10)
 
 
 def test_digits_fill_the_range_of_a_byte(tmp_path):
@@ -55,7 +57,8 @@ def test_digits_fill_the_range_of_a_byte(tmp_path):
     assert images.x_train.shape == (1500, 8, 8, 1)
     assert images.x_test.shape == (297, 8, 8, 1)
     assert (images.x_train.min(), images.x_train.max()) == (0, 255)
-    assert sources.shape_of("digits", tmp_path) == sources.Shape(1500, (8, 8, 1), 10)
+    counts = np.bincount(images.y_train)
+    assert sources.shape_of("digits", tmp_path) == sources.Shape(1500, (8, 8, 1), 10, counts.min())
 
 
 @pytest.mark.parametrize(
@@ -107,12 +110,50 @@ def test_missing_idx_file_is_named(idx_folder):
         sources.load(str(idx_folder), idx_folder)
 
 
-def test_torn_archive_is_refused(tmp_path, arrays):
-    np.savez(tmp_path / "own.npz", **arrays)
-    whole = (tmp_path / "own.npz").read_bytes()
-    (tmp_path / "own.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="not a readable .npz"):
+def torn(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def damaged(whole: bytes) -> bytes:
+    """With a run of bytes overwritten inside the first member's deflate stream."""
+    return whole[:300] + b"\xff" * 100 + whole[400:]
+
+
+def foreign(whole: bytes) -> bytes:
+    """A zip whose member has the right name and is no array."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writer:
+        for name in sources.Images._fields:
+            writer.writestr(name, b"no array")
+    return archive.getvalue()
+
+
+def boastful(whole: bytes) -> bytes:
+    """A member whose header claims far more than there is memory."""
+    header = io.BytesIO()
+    claim = {"descr": "|u1", "fortran_order": False, "shape": (2**40, 2**10)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writer:
+        for name in sources.Images._fields:
+            writer.writestr(f"{name}.npy", header.getvalue())
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize("broken", [torn, damaged, foreign, boastful])
+def test_broken_archive_is_refused(tmp_path, arrays, broken):
+    np.savez_compressed(tmp_path / "own.npz", **arrays)
+    (tmp_path / "own.npz").write_bytes(broken((tmp_path / "own.npz").read_bytes()))
+    with pytest.raises(InputError, match="^prepare.source: [^\n]*own.npz[^\n]*$"):
         sources.load(str(tmp_path / "own.npz"), tmp_path)
+
+
+def test_damaged_gzip_is_refused(idx_folder):
+    path = idx_folder / sources.PARTS[0]
+    (idx_folder / f"{path.name}.gz").write_bytes(damaged(gzip.compress(path.read_bytes())))
+    path.unlink()
+    with pytest.raises(InputError, match="not a readable IDX file"):
+        sources.load(str(idx_folder), idx_folder)
 
 
 class TestNamed:
@@ -139,7 +180,7 @@ class TestNamed:
             raise TimeoutError("the line went dead")
 
         self.ways = {"flipped": flipped, "breaks off": breaks_off, "good": good}
-        named = sources.Named(sha256, self.ways, sources.Shape(40, (9, 7, 1), 4))
+        named = sources.Named(sha256, self.ways, sources.Shape(40, (9, 7, 1), 4, 10))
         monkeypatch.setitem(sources.NAMED, "toy", named)
         return "toy"
 
@@ -188,5 +229,5 @@ def _load_counting(folder) -> int:
         return iter(contents.items())
 
     sha256 = tuple(sources.hashlib.sha256(content).hexdigest() for content in contents.values())
-    sources.NAMED["toy"] = sources.Named(sha256, {"count": fetch}, sources.Shape(40, (9, 7, 1), 4))
+    sources.NAMED["toy"] = sources.Named(sha256, {"count": fetch}, sources.Shape(40, (9, 7, 1), 4, 10))
     return int(sources.load("toy", folder).x_train.sum())

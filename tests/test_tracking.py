@@ -10,7 +10,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from epochwise import config, rundir
+from epochwise import InputError, RunError, config, history, rundir
+from epochwise.files import read_json
 from epochwise.pipeline import evaluate_stage, prepare_stage, run_all, run_name, train_stage
 from epochwise.tracking import Run, fetch_run, tracking_uri
 
@@ -38,13 +39,13 @@ def only_run(client):
 
 def test_one_run_holds_training_and_evaluation(project, client):
     folder = project.path / "outputs" / "a day" / "a run"
-    metrics = run_all(config.load(["train.epochs=3"]), folder, ["train.epochs=3"])
-    run, record = only_run(client), rundir.read_record(folder)
+    run_all(config.load(["train.epochs=3"]), folder, ["train.epochs=3"])
+    run, record, metrics = only_run(client), read_json(folder / rundir.RECORD), read_json(folder / rundir.METRICS)
     assert (run.info.run_id, run.info.status, run.info.run_name) == (record["run_id"], "FINISHED", "epochs=3")
     assert client.get_experiment(run.info.experiment_id).name == "epochwise"
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
         points = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
-        assert points == [(row["epoch"], row[name]) for row in rundir.read_history(folder)]
+        assert points == [(row["epoch"], row[name]) for row in history.read(folder / rundir.HISTORY)]
     for name in ("test_loss", "test_accuracy", "best_epoch", "best_val_accuracy"):
         assert run.data.metrics[name] == metrics[name]
     assert run.data.params["train.epochs"] == "3"
@@ -82,7 +83,7 @@ def test_logged_model_predicts_as_the_saved_one(project, client):
     run = only_run(client)
     mlflow.set_tracking_uri(tracking_uri(project.path))
     logged = mlflow.keras.load_model(f"runs:/{run.info.run_id}/model")
-    assert weights_sha256(logged) == rundir.read_record(folder)["weights_sha256"]
+    assert weights_sha256(logged) == read_json(folder / rundir.RECORD)["weights_sha256"]
     served = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     images = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     expected = load_model(folder / rundir.MODEL).predict(images, verbose=0)
@@ -99,7 +100,34 @@ def test_exception_ends_the_run_failed_with_its_reason(project, client):
     run = only_run(client)
     assert run.info.status == "FAILED"
     assert "diverged" in run.data.tags["failure"]
-    assert rundir.read_record(folder)["status"] == "FAILED"
+    assert read_json(folder / rundir.RECORD)["status"] == "FAILED"
+
+
+def test_a_failed_training_never_gets_the_score_of_an_earlier_model(project, client):
+    cfg = config.load(["train.epochs=1"])
+    prepare_stage(cfg)
+    train_stage(cfg)
+    model = (project.path / "models/model.keras").read_bytes()
+    with pytest.raises(RunError, match="diverged"):
+        train_stage(config.load(["train.learning_rate=1e38"]))
+    assert not (project.path / "models/model.keras").exists()
+    with pytest.raises(InputError, match="has no|not FINISHED"):
+        evaluate_stage(cfg)
+    train_stage(config.load(["train.epochs=1", "seed=1"]))
+    (project.path / "models/model.keras").write_bytes(model)
+    with pytest.raises(InputError, match="is not the model of run"):
+        evaluate_stage(cfg)
+
+
+def test_a_disk_that_refuses_the_record_leaves_no_run_running(project, client, monkeypatch):
+    def full(path, value):
+        if client.get_experiment_by_name("epochwise"):  # so from the moment when MLflow knows the run
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("epochwise.pipeline.write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        run_all(config.load(["train.epochs=1"]), project.path / "outputs" / "a day" / "a run", [])
+    assert only_run(client).info.status == "FAILED"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -121,15 +149,18 @@ def test_signals_end_the_run_killed(project, client, sent, code):
 
 
 def test_a_server_that_is_not_there_costs_a_warning_and_no_result(project, monkeypatch, capsys):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:se@cr@127.0.0.1:9")
     folder = project.path / "outputs" / "a day" / "a run"
-    metrics = run_all(config.load(["train.epochs=1"]), folder, [])
+    run_all(config.load(["train.epochs=1"]), folder, [])
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: MLflow")]
     assert len(warnings) == 1
-    assert "secret" not in warnings[0]
-    record = rundir.read_record(folder)
+    assert "cr@" not in warnings[0] and "somebody" not in warnings[0]
+    with pytest.raises(InputError, match="^nope: no run with a model here or in MLflow") as refused:
+        fetch_run(project.path, "nope", project.path / "fetched")
+    assert "cr@" not in str(refused.value) and "somebody" not in str(refused.value)
+    record = read_json(folder / rundir.RECORD)
     assert (record["status"], record["published"]) == ("FINISHED", False)
-    assert rundir.read_json(folder / rundir.METRICS) == metrics
+    assert read_json(folder / rundir.METRICS)["test_accuracy"] > 0.1
 
 
 def test_a_fault_in_mid_training_is_told_once_and_ends_nothing(project, client, monkeypatch, capsys):
@@ -144,8 +175,8 @@ def test_a_fault_in_mid_training_is_told_once_and_ends_nothing(project, client, 
     run_all(config.load(["train.epochs=2"]), folder, [])
     assert len(calls) == 1
     assert capsys.readouterr().err.count("warning: MLflow") == 1
-    assert rundir.read_record(folder)["published"] is False
-    assert len(rundir.read_history(folder)) == 2
+    assert read_json(folder / rundir.RECORD)["published"] is False
+    assert len(history.read(folder / rundir.HISTORY)) == 2
     assert only_run(client).info.status == "FINISHED"
 
 
@@ -153,7 +184,7 @@ def test_tracking_off_makes_no_database(project):
     folder = project.path / "outputs" / "a day" / "a run"
     run_all(config.load(["tracking=off", "train.epochs=1"]), folder, [])
     assert not (project.path / "mlflow.db").exists()
-    assert rundir.read_record(folder)["published"] is False
+    assert read_json(folder / rundir.RECORD)["published"] is False
 
 
 def test_processes_on_a_cold_start_share_one_experiment(project):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from epochwise import RunError, config, rundir
+from epochwise import RunError, config, history, rundir, sources
 from epochwise.lineage import trace
 from epochwise.pipeline import prepared_for
 from epochwise.tracking import Run
@@ -41,29 +41,48 @@ def test_same_seed_same_bits_another_seed_others(trained):
 def test_fewer_epochs_are_the_first_of_more(trained):
     short, short_record = trained("train.epochs=1")
     long, long_record = trained("train.epochs=3")
-    assert rundir.read_history(long)[:1] == rundir.read_history(short)
-    assert [row["epoch"] for row in rundir.read_history(long)] == [1, 2, 3]
+    assert history.read(long / rundir.HISTORY)[:1] == history.read(short / rundir.HISTORY)
+    assert [row["epoch"] for row in history.read(long / rundir.HISTORY)] == [1, 2, 3]
     assert short_record["trajectory"] == long_record["trajectory"]
     assert short_record["fingerprint"] != long_record["fingerprint"]
 
 
-@pytest.mark.parametrize(
-    "override", ["train.precision=mixed_bfloat16", "model.dense_dropout=0.4", "train.batch_size=33"]
-)
-def test_every_parameter_reaches_the_weights(trained, override):
-    _, usual = trained("train.epochs=1")
-    folder, other = trained("train.epochs=1", override)
-    key, _, value = override.partition("=")
-    assert other["weights_sha256"] != usual["weights_sha256"]
-    assert other["trajectory"] != usual["trajectory"]
-    assert str(OmegaConf.select(rundir.read_config(folder), key)) == value
+OTHERS = {  # every parameter that decides a training but train.threads, which a process sets once; with another value
+    "seed": "1",
+    "prepare.source": "own.npz",
+    "prepare.validation_size": "200",
+    "prepare.split_seed": "1",
+    "model.filters": "[32,63]",
+    "model.kernel_size": "2",
+    "model.pool_size": "3",
+    "model.conv_dropout": "0.3",
+    "model.dense_dropout": "0.4",
+    "model.dense_units": "127",
+    "train.epochs": "2",
+    "train.batch_size": "33",
+    "train.learning_rate": "0.002",
+    "train.precision": "mixed_bfloat16",
+}
+
+
+def test_every_parameter_reaches_the_weights(trained, project):
+    assert {*OTHERS, "train.threads"} == set(config.parameter_keys())
+    raw = sources.load("digits", project.path)
+    np.savez(project.path / "own.npz", **raw._replace(x_train=255 - raw.x_train)._asdict())
+    weights = {trained("train.epochs=1")[1]["weights_sha256"]}
+    for key, value in OTHERS.items():
+        folder, record = trained(*([] if key == "train.epochs" else ["train.epochs=1"]), f"{key}={value}")
+        written = OmegaConf.select(OmegaConf.load(folder / rundir.CONFIG), key)
+        assert str(list(written) if OmegaConf.is_list(written) else written).replace(" ", "") == value
+        assert record["weights_sha256"] not in weights, key
+        weights.add(record["weights_sha256"])
 
 
 def test_it_learns(trained):
     folder, _ = trained("train.epochs=6")
-    history = rundir.read_history(folder)
-    assert history[-1]["loss"] < history[0]["loss"] / 4
-    assert history[-1]["val_accuracy"] > 0.9
+    rows = history.read(folder / rundir.HISTORY)
+    assert rows[-1]["loss"] < rows[0]["loss"] / 4
+    assert rows[-1]["val_accuracy"] > 0.9
 
 
 def test_diverging_training_is_a_failed_run_that_says_so(trained):

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 
 from epochwise import InputError, RunError, __version__
+from epochwise.project import find_root
 
 
 def main() -> None:
     """Run one command. Exit code 0 for success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        _run_the_project_s_own_code()
+        root = _root_or_help()
+        _run_checkout(root)
         arguments, rest = _parser().parse_known_args()
+        arguments.typed_in = Path.cwd()
+        os.chdir(root)
         arguments.command(arguments, rest)
     except InputError as error:
         _end(error, 2)
@@ -30,21 +34,28 @@ def _end(error: Exception | str, code: int) -> None:
     sys.exit(code)
 
 
-def _run_the_project_s_own_code() -> None:
-    """Start again from the working directory's src/ if this code was installed from another checkout.
+def _root_or_help() -> Path:
+    """The project's root; outside a project, help and version are all there is."""
+    try:
+        return find_root()
+    except InputError:
+        if {"-h", "--help", "--version"} & set(sys.argv[1:]):
+            _parser().parse_known_args()
+        raise
+
+
+def _run_checkout(root: Path) -> None:
+    """Start again from the project's src/ if this code was installed from another checkout.
 
     DVC runs an experiment in a copy of the project; it must run the copy's code, not that of the main checkout.
     """
-    from epochwise.config import find_root
-
-    source = find_root() / "src"
+    source = root / "src"
     here = Path(__file__).resolve().parent
     if (source / "epochwise" / "__main__.py").is_file() and (source / "epochwise").resolve() != here:
         if os.environ.get("EPOCHWISE_SOURCE") == str(source):
             raise InputError(f"{source}: Python does not import the package from here, but from {here}")
         path = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"PYTHONPATH": path, "EPOCHWISE_SOURCE": str(source)}
-        sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, "-m", "epochwise", *sys.argv[1:]], environment)
 
 
@@ -58,21 +69,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"epochwise {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for name, command, does in (
-        ("prepare", _prepare, "stage 1: images to normalised, one-hot arrays in data/prepared"),
-        ("train", _train, "stage 2: the CNN into models, tracked in MLflow"),
-        ("evaluate", _evaluate, "stage 3: metrics, confusion matrix and pictures into reports"),
-        ("check", _check, "refuse a wrong configuration before `dvc repro` removes anything"),
+    for name, does in (
+        ("prepare", "stage 1: images to normalised, one-hot arrays in data/prepared"),
+        ("train", "stage 2: the CNN into models, tracked in MLflow"),
+        ("evaluate", "stage 3: metrics, confusion matrix and pictures into reports"),
+        ("check", "refuse a wrong configuration before `dvc repro` removes anything"),
     ):
         stage = commands.add_parser(name, help=does, description=does)
         stage.add_argument("overrides", nargs="*", metavar="key=value", help="override a parameter")
-        stage.set_defaults(command=command)
+        stage.set_defaults(command=_stage, stage=name)
 
-    run = commands.add_parser(
-        "run",
-        add_help=False,
-        help="all stages for one configuration (key=value …), or with -m for every point of a grid",
-    )
+    does = "all stages for one configuration (key=value …), or with -m for every point of a grid"
+    run = commands.add_parser("run", add_help=False, help=does)
     run.set_defaults(command=_run)
 
     predict = commands.add_parser("predict", help="classify random test images with a model")
@@ -84,41 +92,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(arguments: argparse.Namespace, rest: list[str]):
+def _stage(arguments: argparse.Namespace, rest: list[str]) -> None:
     from epochwise import config
 
     if rest:
         raise InputError(f"unknown argument {rest[0]}; overrides are key=value")
-    return config.load(arguments.overrides)
+    cfg = config.load(arguments.overrides)
+    if arguments.stage == "check":
+        from epochwise.check import check_project
 
+        check_project(cfg)
+        print("configuration, data and dvc.yaml agree")
+        return
+    from epochwise import pipeline
 
-def _prepare(arguments: argparse.Namespace, rest: list[str]) -> None:
-    cfg = _load(arguments, rest)
-    from epochwise.pipeline import prepare_stage
-
-    prepare_stage(cfg)
-
-
-def _train(arguments: argparse.Namespace, rest: list[str]) -> None:
-    cfg = _load(arguments, rest)
-    from epochwise.pipeline import train_stage
-
-    train_stage(cfg)
-
-
-def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> None:
-    cfg = _load(arguments, rest)
-    from epochwise.pipeline import evaluate_stage
-
-    evaluate_stage(cfg)
-
-
-def _check(arguments: argparse.Namespace, rest: list[str]) -> None:
-    cfg = _load(arguments, rest)
-    from epochwise.check import check_project
-
-    check_project(cfg)
-    print("configuration, data and dvc.yaml agree")
+    {
+        "prepare": pipeline.prepare_stage,
+        "train": pipeline.train_stage,
+        "evaluate": pipeline.evaluate_stage,
+    }[arguments.stage](cfg)
 
 
 def _run(_: argparse.Namespace, rest: list[str]) -> None:
@@ -132,7 +124,9 @@ def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:
         raise InputError(f"unknown argument {rest[0]}")
     from epochwise.predict import predict_random
 
-    predict_random(arguments.random, arguments.model, arguments.seed, Path(arguments.out))
+    given = arguments.model and arguments.typed_in / arguments.model
+    model = given if given and given.exists() else arguments.model
+    predict_random(arguments.random, model, arguments.seed, arguments.typed_in / arguments.out)
 
 
 if __name__ == "__main__":

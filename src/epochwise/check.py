@@ -2,30 +2,43 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import InputError, sources
-from epochwise.config import check_against_data, find_root, parameter_keys
-from epochwise.pipeline import cache
+from epochwise import InputError
+from epochwise.config import parameter_keys, parameters, read_params
+from epochwise.pipeline import PREPARED, check_data, check_source
+from epochwise.project import find_root
 
 
 def check_project(cfg: DictConfig) -> None:
-    """Raise InputError if the data cannot serve this configuration, or if dvc.yaml would miss a parameter's change."""
+    """Raise InputError if the data cannot serve this configuration, or if DVC would miss or misread a parameter."""
     check_data(cfg)
+    check_source(find_root() / PREPARED, cfg.prepare)
     check_stages()
-
-
-def check_data(cfg: DictConfig) -> None:
-    """Raise InputError if the source is missing, broken or too small. Downloads nothing."""
-    shape = sources.shape_of(cfg.prepare.source, cache())
-    check_against_data(cfg, shape.train, shape.image, shape.classes)
+    check_dialect()
 
 
 def check_stages() -> None:
     """Raise InputError unless each parameter is watched by a stage of dvc.yaml and each watched key is a parameter."""
-    stages = OmegaConf.to_container(OmegaConf.load(find_root() / "dvc.yaml"))["stages"]
-    watched = {(name, key) for name, stage in stages.items() for key in stage.get("params", [])}
+    try:
+        stages = OmegaConf.to_container(OmegaConf.load(find_root() / "dvc.yaml"))["stages"]
+        watched = {
+            (name, key) for name, stage in stages.items() for key in stage.get("params", []) if isinstance(key, str)
+        }
+    except Exception as error:  # the YAML parser's, the file system's, and those of a file of another form
+        raise InputError(f"dvc.yaml: no readable stages ({' '.join(str(error).split())})") from error
     for key in parameter_keys():
         if not any(key == prefix or key.startswith(f"{prefix}.") for _, prefix in watched):
             raise InputError(f"dvc.yaml: no stage has {key} under params; a change of it would rerun nothing")
     for name, prefix in sorted(watched):
         if not any(key == prefix or key.startswith(f"{prefix}.") for key in parameter_keys()):
             raise InputError(f"dvc.yaml: stage {name} watches {prefix}, which params.yaml does not have")
+
+
+def check_dialect() -> None:
+    """Raise InputError if DVC, which reads YAML 1.2, sees another value in params.yaml than Hydra: 010 is 8 or 10."""
+    from ruamel.yaml import YAML
+
+    ours = parameters(read_params())
+    theirs = parameters(OmegaConf.create(YAML(typ="safe").load(find_root() / "params.yaml")))
+    for key, value in ours.items():
+        if value != theirs[key]:
+            raise InputError(f"params.yaml: {key} is {value!r} to Hydra and {theirs[key]!r} to DVC; write it plainly")

@@ -1,9 +1,12 @@
 """The prepared data: what prepare writes, and train, evaluate and predict read."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from epochwise import InputError
 
 ARCHIVE = "data.npz"
 META = "meta.json"
@@ -33,17 +36,23 @@ class Prepared:
         return self.meta["classes"]
 
     @property
-    def training_images(self) -> int:
-        """How many the source has, with those that were split off."""
-        return self.meta["train_images"] + self.meta["validation_images"]
-
-    @property
     def validates_on_test(self) -> bool:
         return self.meta["validation_images"] == 0
 
     def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of `train`, `validation` or `test`; validation is the test set where there is no other."""
+        """Images and labels of `train`, `validation` or `test`; validation is the test set where there is no other.
+
+        Raises InputError if the archive is no longer the one that `meta` describes: minutes lie between two readings,
+        and the pipeline may have prepared other data meanwhile.
+        """
         if part == "validation" and self.validates_on_test:
             part = "test"
-        with np.load(self.archive, allow_pickle=False) as arrays:
-            return arrays[f"x_{part}"], arrays[f"y_{part}"]
+        try:
+            with open(self.archive, "rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != self.sha256:
+                    raise InputError(f"{self.archive}: is not as prepare wrote it; run `dvc repro -f prepare`")
+                stream.seek(0)
+                with np.load(stream, allow_pickle=False) as arrays:
+                    return arrays[f"x_{part}"], arrays[f"y_{part}"]
+        except FileNotFoundError as error:
+            raise InputError(f"{self.archive}: no prepared data here; run `dvc repro prepare` first") from error

@@ -1,4 +1,4 @@
-"""Stage 3, evaluate: the test set scored once, as metrics, a confusion matrix and pictures."""
+"""Stage 3, evaluate: the test set scored, as metrics, a confusion matrix and pictures."""
 
 import csv
 import io
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from epochwise import figures, rundir
+from epochwise import InputError, figures, history, rundir
 from epochwise.backend import configure
 from epochwise.data import Prepared
 from epochwise.files import write_json, write_text
-from epochwise.model import SCORING_BATCH, compile_model, load_model
+from epochwise.model import SCORING_BATCH, compile_model, load_model, weights_sha256
 from epochwise.tracking import Run
 
 WORST = 24  # mistakes shown
@@ -25,22 +25,29 @@ FILES = (
 )
 
 
-def evaluate(cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, run: Run) -> dict[str, float]:
-    """Score the model in `trained` on the test set and write FILES into `folder`; returns what metrics.json holds."""
+def evaluate(
+    cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, record: dict, run: Run
+) -> dict[str, float]:
+    """Score the model in `trained` on the test set and write FILES into `folder`; returns what metrics.json holds.
+
+    Raises InputError if the model is not the one of `record`, so that no run is credited with another's score.
+    """
     configure(cfg.train.threads)
     model = load_model(trained / rundir.MODEL)
+    if weights_sha256(model) != record["weights_sha256"]:
+        raise InputError(f"{trained / rundir.MODEL}: is not the model of run {record['run_id']} beside it; train again")
     compile_model(model, cfg.train.learning_rate)
     images, labels = prepared.arrays("test")
     test_loss, test_accuracy = model.evaluate(images, labels, batch_size=SCORING_BATCH, verbose=0)
     probabilities = model.predict(images, batch_size=SCORING_BATCH, verbose=0)
     actual, predicted = labels.argmax(axis=1), probabilities.argmax(axis=1)
 
-    history = rundir.read_history(trained)
-    metrics = summary(history) | {"test_loss": float(test_loss), "test_accuracy": float(test_accuracy)}
+    rows = history.read(trained / rundir.HISTORY)
+    metrics = history.summary(rows) | {"test_loss": float(test_loss), "test_accuracy": float(test_accuracy)}
     _write_pairs(actual, predicted, folder / "confusion_matrix.csv")
     figures.confusion_matrix(count_pairs(actual, predicted, prepared.classes), folder / "confusion_matrix.png")
     validation = "the test set" if prepared.validates_on_test else "validation"
-    figures.learning_curves(history, folder / "learning_curves.png", validation)
+    figures.learning_curves(rows, folder / "learning_curves.png", validation)
     _draw_mistakes(images, actual, probabilities, folder / "mistakes.png")
     shown = int(np.random.default_rng(cfg.seed).integers(len(images)))
     figures.prediction(images[shown], probabilities[shown], int(actual[shown]), folder / "random_digit.png")
@@ -49,15 +56,6 @@ def evaluate(cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, r
     run.log_metrics({key: metrics[key] for key in ("test_loss", "test_accuracy")})
     run.log_files([folder / name for name in FILES], "evaluation")
     return metrics
-
-
-def summary(history: list[dict[str, float]]) -> dict[str, float]:
-    """The last epoch's metrics, and the epoch of the best validation accuracy."""
-    last, best = history[-1], rundir.best_epoch(history)
-    return {key: last[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")} | {
-        "best_epoch": best["epoch"],
-        "best_val_accuracy": best["val_accuracy"],
-    }
 
 
 def count_pairs(actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from epochwise.files import replacing
+from epochwise.history import Rows
 
 DPI = 120
 TRAINING, VALIDATION, MARK = "#4c72b0", "#dd8452", "#555555"
@@ -35,13 +36,13 @@ def confusion_matrix(matrix: np.ndarray, path: Path) -> None:
     _save(figure, path)
 
 
-def learning_curves(history: list[dict[str, float]], path: Path, validation: str) -> None:
+def learning_curves(rows: Rows, path: Path, validation: str) -> None:
     """Draw loss and accuracy by epoch, with the epoch marked after which the validation curve gets worse."""
-    epochs = [row["epoch"] for row in history]
+    epochs = [row["epoch"] for row in rows]
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for axes, metric, best in zip(panels, ("loss", "accuracy"), (np.argmin, np.argmax), strict=True):
-        values = [row[f"val_{metric}"] for row in history]
-        axes.plot(epochs, [row[metric] for row in history], "o-", color=TRAINING, label=f"{metric} (training)")
+        values = [row[f"val_{metric}"] for row in rows]
+        axes.plot(epochs, [row[metric] for row in rows], "o-", color=TRAINING, label=f"{metric} (training)")
         axes.plot(epochs, values, "o-", color=VALIDATION, label=f"val_{metric} ({validation})")
         turn = epochs[int(best(values))]
         note = "worse after" if turn < epochs[-1] else "best at the last epoch,"

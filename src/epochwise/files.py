@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from epochwise import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -33,7 +35,14 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Raises InputError if `path` is not there or does not hold a JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable ({error})") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: does not hold a JSON object")
+    return value
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

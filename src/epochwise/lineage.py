@@ -16,7 +16,7 @@ from epochwise.config import as_overrides, parameters
 from epochwise.files import digest
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
-TRAINING_CODE = ("backend.py", "data.py", "model.py", "train.py")
+TRAINING_CODE = ("backend.py", "data.py", "history.py", "model.py", "train.py")
 RESULTS = ("dvc.lock", "reports/metrics.json")  # tracked by git, yet what a run writes: they do not make code dirty
 
 
@@ -54,12 +54,13 @@ def trace(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
     scope = [".", *(f":(exclude){path}" for path in RESULTS)]
     changed = _git(root, "status", "--porcelain", "--", *scope) or ""
     untracked = [line[3:] for line in changed.splitlines() if line.startswith("??")]
-    diff = (_git(root, "diff", "HEAD", "--", *scope, strip=False) or "") if changed else ""
-    diff += "".join(f"# untracked, not in this diff: {name}\n" for name in untracked)
+    plain = ("--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")  # whatever git is set to
+    patch = _git(root, "diff", *plain, "HEAD", "--", *scope, strip=False) or ""
+    diff = "".join(f"# untracked, not in this diff: {name}\n" for name in untracked) + patch
     command = shlex.join(["epochwise", "run", *as_overrides(cfg)])
     checkout = f"git checkout {commit} && " if commit else ""
-    patch = "git apply git.diff && " if changed else ""
-    return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{patch}{command}")
+    apply = "git apply git.diff && " if patch else ""  # an artifact of the run
+    return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{apply}{command}")
 
 
 def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:

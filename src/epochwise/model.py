@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
+from epochwise import InputError
 from epochwise.backend import keras
 from epochwise.files import replacing
 
@@ -42,6 +43,7 @@ def build_model(cfg: DictConfig, image_shape: tuple[int, ...], classes: int, pre
 
 
 def compile_model(model: keras.Model, learning_rate: float) -> None:
+    """Adam, categorical cross-entropy and accuracy, as the write-up has it."""
     model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"])
 
 
@@ -73,5 +75,9 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Read a model, refusing any code inside the file (Keras's safe mode)."""
-    return keras.models.load_model(path, safe_mode=True, compile=False)
+    """Read a model, refusing any code inside the file (Keras's safe mode). Raises InputError if it is not readable."""
+    try:
+        return keras.models.load_model(path, safe_mode=True, compile=False)
+    except Exception as error:  # zip, JSON, HDF5 and Keras's own errors, for a file can hold anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a readable Keras model ({reason})") from error

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +10,16 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise import InputError, rundir, sources
-from epochwise.config import check_against_data, find_root, main_root, parameter_keys
-from epochwise.data import ARCHIVE, META, Prepared
-from epochwise.files import digest, read_json
+from epochwise.config import check_network, check_split, parameter_keys
+from epochwise.data import META, Prepared
+from epochwise.files import digest, read_json, write_json
 from epochwise.lineage import changed_parameters, trace
 from epochwise.prepare import prepare
+from epochwise.project import find_root, main_root
 from epochwise.tracking import Run
 
 PREPARED, MODELS, REPORTS = Path("data/prepared"), Path("models"), Path("reports")  # DVC's outputs, see dvc.yaml
+PREPARING_CODE = ("data.py", "prepare.py", "sources.py")
 
 
 def cache() -> Path:
@@ -26,51 +27,55 @@ def cache() -> Path:
     return main_root() / "data" / "cache"
 
 
-def prepare_stage(cfg: DictConfig) -> None:
+def check_data(cfg: DictConfig) -> None:
+    """Raise InputError if the source is missing, broken, or of a size that does not fit. Downloads nothing."""
     shape = sources.shape_of(cfg.prepare.source, cache())
-    check_against_data(cfg, shape.train, shape.image, shape.classes)
+    check_split(cfg, shape)
+    check_network(cfg, shape.image)
+
+
+def prepare_stage(cfg: DictConfig) -> None:
+    """data/prepared. Raises InputError as `check_data` does, or if the data cannot be fetched."""
+    check_data(cfg)
     prepared = prepare(cfg, find_root() / PREPARED, cache())
     counts = ", ".join(f"{prepared.meta[f'{part}_images']} {part}" for part in ("train", "validation", "test"))
     print(f"{PREPARED}: {counts} images of {'×'.join(map(str, prepared.image_shape))}, {prepared.classes} classes")
 
 
 def train_stage(cfg: DictConfig) -> None:
+    """models, from data/prepared. Raises InputError if that is not what `cfg` asks for, RunError if training fails."""
+    from epochwise.train import train
+
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
     overrides = changed_parameters(root, cfg)
     with tracked(cfg, prepared, root / MODELS, overrides, run_name(overrides) or "baseline") as (run, record):
-        _train(cfg, prepared, root / MODELS, run, record)
+        train(cfg, prepared, root / MODELS, run, record)
 
 
 def evaluate_stage(cfg: DictConfig) -> None:
+    """reports, from models and data/prepared. Raises InputError unless models holds a finished training."""
+    from epochwise.evaluate import evaluate
+
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
-    rundir.require(root / MODELS, rundir.MODEL, rundir.HISTORY, rundir.RECORD)
-    run = Run.resume(main_root(), cfg, rundir.read_record(root / MODELS)["run_id"])
-    report(_evaluate(cfg, prepared, root / MODELS, root / REPORTS, run), run)
+    record = rundir.read_finished(root / MODELS)
+    run = Run.resume(main_root(), cfg, record["run_id"])
+    report(evaluate(cfg, prepared, root / MODELS, root / REPORTS, record, run), run)
 
 
-def run_all(cfg: DictConfig, folder: Path, overrides: list[str], preset: str = "") -> dict[str, float]:
-    """All stages for one configuration in `folder`, DVC's outputs untouched; returns the metrics."""
+def run_all(cfg: DictConfig, folder: Path, overrides: list[str], preset: str = "") -> None:
+    """All stages for one configuration in `folder`, DVC's outputs untouched."""
+    check_data(cfg)
     prepared = prepared_for(cfg)
     name = " ".join(part for part in (preset, run_name(overrides)) if part) or "run"
     with tracked(cfg, prepared, folder, overrides, name) as (run, record):
-        _train(cfg, prepared, folder, run, record)
-        metrics = _evaluate(cfg, prepared, folder, folder, run)
+        from epochwise.evaluate import evaluate
+        from epochwise.train import train
+
+        train(cfg, prepared, folder, run, record)
+        metrics = evaluate(cfg, prepared, folder, folder, record, run)
     report(metrics, run)
-    return metrics
-
-
-def _train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: dict) -> None:
-    from epochwise.train import train
-
-    train(cfg, prepared, folder, run, record)
-
-
-def _evaluate(cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, run: Run) -> dict[str, float]:
-    from epochwise.evaluate import evaluate
-
-    return evaluate(cfg, prepared, trained, folder, run)
 
 
 def report(metrics: dict[str, float], run: Run) -> None:
@@ -87,46 +92,44 @@ def run_name(overrides: list[str]) -> str:
 
 
 def prepared_for(cfg: DictConfig) -> Prepared:
-    """The pipeline's prepared data where it is what `cfg` asks for; else data of its own, prepared once and kept."""
-    root = find_root()
-    if is_made_with(root / PREPARED, cfg.prepare):
-        return open_prepared(root / PREPARED, cfg.prepare)
-    code = [digest(Path(sources.__file__).with_name(name)) for name in ("prepare.py", "sources.py")]
+    """The data that `cfg` asks for, prepared once by this code and kept: no `dvc repro` changes it under a run."""
+    code = [digest(Path(__file__).with_name(name)) for name in PREPARING_CODE]
     parts = [OmegaConf.to_container(cfg.prepare), sources.identity(cfg.prepare.source), code]
-    wanted = json.dumps(parts, sort_keys=True)
-    folder = cache() / "prepared" / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+    folder = cache() / "prepared" / hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if is_made_with(folder, cfg.prepare):
-            return open_prepared(folder, cfg.prepare)
-        return prepare(cfg, folder, cache())
-
-
-def is_made_with(folder: Path, prepare: DictConfig) -> bool:
-    """Whether `folder` holds data prepared with just these parameters from the source as it is now."""
-    if not ((folder / ARCHIVE).is_file() and (folder / META).is_file()):
-        return False
-    meta = read_json(folder / META)
-    return meta["prepare"] == OmegaConf.to_container(prepare) and meta["source"] == sources.identity(prepare.source)
+        return (
+            Prepared(folder, read_json(folder / META)) if (folder / META).is_file() else prepare(cfg, folder, cache())
+        )
 
 
 def open_prepared(folder: Path, prepare: DictConfig) -> Prepared:
-    """The prepared data in `folder`. Raises InputError if it is not there, torn, or made with other parameters."""
+    """The prepared data in `folder`. Raises InputError if it is not there or was made with other parameters."""
     if not (folder / META).is_file():
         raise InputError(f"{folder}: no prepared data here; run `dvc repro prepare` first")
     meta, wanted = read_json(folder / META), OmegaConf.to_container(prepare)
-    other = [f"prepare.{key}={meta['prepare'].get(key)!r}" for key in wanted if meta["prepare"].get(key) != wanted[key]]
+    made = meta.get("prepare", {})
+    other = [f"prepare.{key}={made.get(key)!r}" for key in wanted if made.get(key) != wanted[key]]
     if other:
         raise InputError(
             f"{folder}: was prepared with {', '.join(other)}, not with what this run asks for; "
             "run `dvc repro prepare` first"
         )
-    if sources.identity(prepare.source) not in ("", meta["source"]):
+    return Prepared(folder, meta)
+
+
+def check_source(folder: Path, prepare: DictConfig) -> None:
+    """Raise InputError if the data in `folder` was prepared just so, but from another content of the source.
+
+    DVC cannot see this: which file the source is, if it is one, is known from params.yaml only.
+    """
+    if not (folder / META).is_file():
+        return
+    meta = read_json(folder / META)
+    if meta.get("prepare") == OmegaConf.to_container(prepare) and meta.get("source") != sources.identity(
+        prepare.source
+    ):
         raise InputError(f"{folder}: {prepare.source} has changed since it was prepared; run `dvc repro -f prepare`")
-    prepared = Prepared(folder, meta)
-    if not zipfile.is_zipfile(prepared.archive) or digest(prepared.archive) != prepared.sha256:
-        raise InputError(f"{prepared.archive}: is not as prepare wrote it; run `dvc repro -f prepare`")
-    return prepared
 
 
 @contextmanager
@@ -134,14 +137,17 @@ def tracked(
     cfg: DictConfig, prepared: Prepared, folder: Path, overrides: list[str], name: str
 ) -> Iterator[tuple[Run, dict]]:
     """A run that begins now, in run.json and in MLflow, and that ends with the truth: FINISHED, FAILED or KILLED."""
-    check_against_data(cfg, prepared.training_images, prepared.image_shape, prepared.classes)
+    check_network(cfg, prepared.image_shape)
     lineage = trace(find_root(), cfg, overrides)
     record = rundir.new_record(cfg, lineage, prepared.sha256)
-    run = Run.start(main_root(), cfg, name, lineage, prepared)
-    record["run_id"] = run.id or record["run_id"]
-    rundir.write_record(folder, record)
+    run = Run(main_root())
     status, reason = "FAILED", ""
     try:
+        rundir.clear(folder)
+        write_json(folder / rundir.RECORD, record)
+        run.start(cfg, name, lineage, prepared)
+        record["run_id"] = run.id or record["run_id"]
+        write_json(folder / rundir.RECORD, record)
         yield run, record
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit) as error:
@@ -151,9 +157,14 @@ def tracked(
         reason = f"{type(error).__name__}: {error}"
         raise
     finally:
-        run.end(status, reason)
-        record |= {"status": status, "published": run.published}
-        rundir.write_record(folder, record)
-        run.log_files([folder / rundir.RECORD])
-        if run.published != record["published"]:
-            rundir.write_record(folder, record | {"published": run.published})
+        _end(run, folder, record | {"status": status}, reason)
+
+
+def _end(run: Run, folder: Path, record: dict, reason: str) -> None:
+    """The disk first: whatever becomes of the tracking server, run.json tells how the run ended."""
+    write_json(folder / rundir.RECORD, record)
+    run.end(record["status"], reason)
+    write_json(folder / rundir.RECORD, record | {"published": run.published})
+    run.log_files([folder / rundir.RECORD])
+    if not run.published:
+        write_json(folder / rundir.RECORD, record)

@@ -4,29 +4,35 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from epochwise import InputError, figures, rundir
-from epochwise.config import find_root, main_root
 from epochwise.pipeline import MODELS, prepared_for
+from epochwise.project import find_root, main_root
 from epochwise.tracking import fetch_run
 
 
-def predict_random(count: int, model: str | None, seed: int | None, out: Path) -> None:
+def predict_random(count: int, model: Path | str | None, seed: int | None, out: Path) -> None:
     """Print a table of `count` test images drawn at random (the same for the same `seed`) and draw them into `out`.
 
-    `model` is a run's id, a run directory or a .keras file in one; None means the pipeline's. Raises InputError.
+    `model` is a run directory, a .keras file in one, or a run's id; None means the pipeline's. Raises InputError.
     """
     if count < 1:
         raise InputError(f"--random must be 1 or more, got {count}")
+    if seed is not None and seed < 0:
+        raise InputError(f"--seed must be 0 or more, got {seed}")
+    if out.suffix != ".png" or not out.parent.is_dir():
+        raise InputError(f"--out must be a .png in a folder that exists, got {out}")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = _run_folder(model, Path(scratch))
-        rundir.require(folder, rundir.MODEL, rundir.CONFIG)
-        cfg = rundir.read_config(folder)
-        images, labels = prepared_for(cfg).arrays("test")
+        file = _model_file(model, Path(scratch))
+        for path in (file, file.parent / rundir.CONFIG):
+            if not path.is_file():
+                raise InputError(f"{path}: not there; train first, with `dvc repro` or `epochwise run`")
+        images, labels = prepared_for(OmegaConf.load(file.parent / rundir.CONFIG)).arrays("test")
         chosen = np.random.default_rng(seed).choice(len(images), size=min(count, len(images)), replace=False)
-        probabilities = _probabilities(folder / rundir.MODEL, images[chosen])
+        probabilities = _probabilities(file, images[chosen])
     actual, predicted = labels[chosen].argmax(axis=1), probabilities.argmax(axis=1)
 
     table = Table(title=f"{len(chosen)} random test images, {np.sum(actual == predicted)} right")
@@ -42,17 +48,16 @@ def predict_random(count: int, model: str | None, seed: int | None, out: Path) -
     print(f"picture {out}")
 
 
-def _run_folder(model: str | None, scratch: Path) -> Path:
+def _model_file(model: Path | str | None, scratch: Path) -> Path:
     root = find_root()
     if model is None:
-        return root / MODELS
-    path = Path(model)
-    if path.exists():
-        return path if path.is_dir() else path.parent
-    found = rundir.find(root, model)
-    if found is None:
+        return root / MODELS / rundir.MODEL
+    if isinstance(model, Path):
+        return model / rundir.MODEL if model.is_dir() else model
+    folder = rundir.find(root, model)
+    if folder is None:
         fetch_run(main_root(), model, scratch)
-    return found or scratch
+    return (folder or scratch) / rundir.MODEL
 
 
 def _probabilities(model: Path, images: np.ndarray) -> np.ndarray:

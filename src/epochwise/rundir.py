@@ -1,13 +1,12 @@
 """A run directory: the files that hold a run's results, and run.json, the record of how they came about."""
 
-import csv
 import uuid
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from epochwise import InputError
-from epochwise.files import read_json, write_json
+from epochwise.files import read_json
 from epochwise.lineage import Lineage, fingerprint, trajectory
 
 CONFIG, HISTORY, MODEL, METRICS, RECORD = "config.yaml", "history.csv", "model.keras", "metrics.json", "run.json"
@@ -35,41 +34,30 @@ def new_record(cfg: DictConfig, lineage: Lineage, data_sha256: str) -> dict:
     }
 
 
-def write_record(folder: Path, record: dict) -> None:
-    write_json(folder / RECORD, record)
+def clear(folder: Path) -> None:
+    """Remove an earlier run's results, so that no score of theirs is ever taken for the run that starts."""
+    for name in (HISTORY, MODEL, METRICS):
+        (folder / name).unlink(missing_ok=True)
 
 
-def read_record(folder: Path) -> dict:
-    return read_json(folder / RECORD)
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """Rows of history.csv: epoch (int, from 1), loss, accuracy, val_loss, val_accuracy."""
-    with open(folder / HISTORY, encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
-
-
-def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:
-    """The row of the highest validation accuracy, the earliest of equals."""
-    return max(history, key=lambda row: row["val_accuracy"])
-
-
-def read_config(folder: Path) -> DictConfig:
-    return OmegaConf.load(folder / CONFIG)
+def read_finished(folder: Path) -> dict:
+    """run.json of a run whose training is complete. Raises InputError if it is not there or did not finish."""
+    for name in (RECORD, CONFIG, HISTORY, MODEL):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: has no {name}; train first, with `dvc repro` or `epochwise run`")
+    record = read_json(folder / RECORD)
+    if record.get("status") != "FINISHED":
+        raise InputError(f"{folder}: its training is {record.get('status')}, not FINISHED; train again")
+    return record
 
 
 def find(root: Path, run_id: str) -> Path | None:
-    """The run directory of `run_id` below models/, outputs/ or multirun/, or None."""
+    """The run directory of `run_id` in models/, outputs/ or multirun/, or None."""
     for pattern in ("models", "outputs/*/*", "multirun/*/*/*"):
         for folder in root.glob(pattern):
-            if (folder / RECORD).is_file() and read_record(folder).get("run_id") == run_id:
-                return folder
+            try:
+                if read_json(folder / RECORD).get("run_id") == run_id:
+                    return folder
+            except InputError:  # another run's record, torn or not there, is no reason not to find this one
+                continue
     return None
-
-
-def require(folder: Path, *names: str) -> None:
-    """Raise InputError unless `folder` holds these files."""
-    for name in names:
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: has no {name}; train first, with `dvc repro` or `epochwise run`")

