@@ -162,8 +162,10 @@ def tracked(
 
 def _end(run: Run, folder: Path, record: dict, reason: str) -> None:
     """The disk first: whatever becomes of the tracking server, run.json tells how the run ended."""
-    write_json(folder / rundir.RECORD, record)
-    run.end(record["status"], reason)
+    try:
+        write_json(folder / rundir.RECORD, record)
+    finally:
+        run.end(record["status"], reason)
     write_json(folder / rundir.RECORD, record | {"published": run.published})
     run.log_files([folder / rundir.RECORD])
     if not run.published:
