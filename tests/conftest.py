@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvc/plots.html", ".dvcignore", ".gitignore", "mlruns/.gitkeep")
-COPIED += ("Makefile", "conf", "dvc.yaml", "params.yaml", "requirements.lock", "src")
+COPIED += ("Makefile", "conf", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock", "src")
 QUICK = {
     "source: mnist ": "source: digits ",
     "validation_size: 5000": "validation_size: 300",

@@ -26,6 +26,7 @@ REFUSED = {
     "+train.foo=3": "command line: unknown key train.foo",
     "experiment=sead": "command line: no preset experiment=sead; there is quick, seed",
     "train.epochs": "not an override: train.epochs; write key=value",
+    "train.epochs=2,3": "command line: train.epochs=2,3 is a sweep; use `epochwise run -m`",
     "train.threads=99999999999": "train.threads must be in 1…1024, got 99999999999 (command line)",
     "train={epochs:0}": "train.epochs must be in 1…2147483647, got 0 (command line)",
     "train.epochs=${nope}": "configuration: ",

@@ -39,9 +39,14 @@ def only_run(client):
 
 def test_one_run_holds_training_and_evaluation(project, client):
     folder = project.path / "outputs" / "a day" / "a run"
-    run_all(config.load(["train.epochs=3"]), folder, ["train.epochs=3"])
+    overrides = ["train.epochs=3", "model.dense_units=64"]
+    run_all(config.load(overrides), folder, overrides)
     run, record, metrics = only_run(client), read_json(folder / rundir.RECORD), read_json(folder / rundir.METRICS)
-    assert (run.info.run_id, run.info.status, run.info.run_name) == (record["run_id"], "FINISHED", "epochs=3")
+    assert (run.info.run_id, run.info.status, run.info.run_name) == (
+        record["run_id"],
+        "FINISHED",
+        "epochs=3 dense_units=64",
+    )
     assert client.get_experiment(run.info.experiment_id).name == "epochwise"
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
         points = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
@@ -50,6 +55,7 @@ def test_one_run_holds_training_and_evaluation(project, client):
         assert run.data.metrics[name] == metrics[name]
     assert run.data.params["train.epochs"] == "3"
     assert run.data.params["model.dense_dropout"] == "0.5"
+    assert run.data.params["model.dense_units"] == "64"
     assert run.data.tags["weights_sha256"] == record["weights_sha256"]
     assert record["status"] == "FINISHED"
     assert record["published"] == tracking_uri(project.path)
@@ -114,6 +120,8 @@ def test_a_failed_training_never_gets_the_score_of_an_earlier_model(project, cli
     with pytest.raises(InputError, match="has no|not FINISHED"):
         evaluate_stage(cfg)
     train_stage(config.load(["train.epochs=1", "seed=1"]))
+    with pytest.raises(InputError, match="was trained with train.epochs=1, not with what is asked for"):
+        evaluate_stage(config.load(["train.epochs=3"]))
     (project.path / "models/model.keras").write_bytes(model)
     with pytest.raises(InputError, match="is not the model of run"):
         evaluate_stage(cfg)

@@ -9,6 +9,8 @@ from pathlib import Path
 from epochwise import InputError, RunError, __version__
 from epochwise.project import find_root
 
+_AFTER_REMOVAL = " (mend it, then `dvc checkout --force` brings back the outputs that DVC has removed)"
+
 
 def main() -> None:
     """Run one command. Exit code 0 for success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM."""
@@ -21,7 +23,7 @@ def main() -> None:
         os.chdir(root)
         arguments.command(arguments, rest)
     except InputError as error:
-        _end(error, 2)
+        _end(f"{error}{_AFTER_REMOVAL if 'DVC_STAGE' in os.environ else ''}", 2)
     except (RunError, OSError) as error:
         _end(error, 1)
     except KeyboardInterrupt:
@@ -75,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", "stage 3: metrics, confusion matrix and pictures into reports"),
         ("check", "refuse a wrong configuration before `dvc repro` removes anything"),
     ):
-        stage = commands.add_parser(name, help=does, description=does)
+        example = f"example: epochwise {name} train.epochs=3"
+        stage = commands.add_parser(name, help=does, description=does, epilog=example)
         stage.add_argument("overrides", nargs="*", metavar="key=value", help="override a parameter")
         stage.set_defaults(command=_stage, stage=name)
 

@@ -48,7 +48,8 @@ def learning_curves(rows: Rows, path: Path, validation: str) -> None:
         note = "worse after" if turn < epochs[-1] else "best at the last epoch,"
         axes.axvline(turn, color=MARK, linestyle="--", linewidth=1, label=f"val_{metric}: {note} {turn}")
         axes.set(xlabel="epoch", ylabel=metric)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend()
     _save(figure, path)

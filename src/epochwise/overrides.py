@@ -38,6 +38,8 @@ def refuse_unknown(overrides: Iterable[str], known: list[str], conf: Path) -> No
     groups = [str(folder.relative_to(conf)) for folder in conf.rglob("*") if folder.is_dir()]
     for override in parse(overrides):
         key = override.key_or_group
+        if override.is_sweep_override():
+            raise InputError(f"command line: {override.input_line} is a sweep; use `epochwise run -m`")
         if key in groups and not key.startswith("hydra"):
             _refuse_unknown_preset(override, sorted(path.stem for path in (conf / key).glob("*.yaml")))
         elif key not in known and not key.startswith(("hydra.", "hydra/")) and not _is_parent(key, known):
@@ -73,7 +75,7 @@ def _is_parent(key: str, keys: list[str]) -> bool:
 
 def _refuse_unknown_preset(override: Override, choices: list[str]) -> None:
     chosen = override.value()
-    if not override.is_sweep_override() and chosen is not None and str(chosen) not in choices:
+    if chosen is not None and str(chosen) not in choices:
         raise InputError(f"command line: no preset {override.key_or_group}={chosen}; there is {', '.join(choices)}")
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise import InputError, rundir, sources
-from epochwise.config import check_network, check_split, parameter_keys
+from epochwise.config import check_network, check_split, parameter_keys, parameters
 from epochwise.data import META, Prepared
 from epochwise.files import digest, read_json, write_json
 from epochwise.lineage import changed_parameters, trace
@@ -60,8 +60,16 @@ def evaluate_stage(cfg: DictConfig) -> None:
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
     record = rundir.read_finished(root / MODELS)
+    _check_trained_with(cfg, OmegaConf.load(root / MODELS / rundir.CONFIG))
     run = Run.resume(main_root(), cfg, record["run_id"])
     report(evaluate(cfg, prepared, root / MODELS, root / REPORTS, record, run), run)
+
+
+def _check_trained_with(cfg: DictConfig, trained: DictConfig) -> None:
+    now, then = parameters(cfg), parameters(trained)
+    other = [f"{key}={then[key]}" for key in now if key.startswith(("model.", "train.")) and then[key] != now[key]]
+    if other:
+        raise InputError(f"{MODELS}: was trained with {', '.join(other)}, not with what is asked for; train again")
 
 
 def run_all(cfg: DictConfig, folder: Path, overrides: list[str], preset: str = "") -> None:
@@ -75,6 +83,7 @@ def run_all(cfg: DictConfig, folder: Path, overrides: list[str], preset: str = "
 
         train(cfg, prepared, folder, run, record)
         metrics = evaluate(cfg, prepared, folder, folder, record, run)
+    print(f"files {folder.relative_to(find_root()) if folder.is_relative_to(find_root()) else folder}")
     report(metrics, run)
 
 
@@ -112,8 +121,8 @@ def open_prepared(folder: Path, prepare: DictConfig) -> Prepared:
     other = [f"prepare.{key}={made.get(key)!r}" for key in wanted if made.get(key) != wanted[key]]
     if other:
         raise InputError(
-            f"{folder}: was prepared with {', '.join(other)}, not with what this run asks for; "
-            "run `dvc repro prepare` first"
+            f"{folder}: was prepared with {', '.join(other)}, not with what is asked for; "
+            "run `epochwise prepare` with the same parameters, or `dvc repro prepare`, first"
         )
     return Prepared(folder, meta)
 

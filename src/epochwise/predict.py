@@ -31,16 +31,18 @@ def predict_random(count: int, model: Path | str | None, seed: int | None, out: 
             if not path.is_file():
                 raise InputError(f"{path}: not there; train first, with `dvc repro` or `epochwise run`")
         images, labels = prepared_for(OmegaConf.load(file.parent / rundir.CONFIG)).arrays("test")
-        chosen = np.random.default_rng(seed).choice(len(images), size=min(count, len(images)), replace=False)
+        if count > len(images):
+            raise InputError(f"--random must be in 1…{len(images)}, the test images that there are, got {count}")
+        chosen = np.random.default_rng(seed).choice(len(images), size=count, replace=False)
         probabilities = _probabilities(file, images[chosen])
     actual, predicted = labels[chosen].argmax(axis=1), probabilities.argmax(axis=1)
 
     table = Table(title=f"{len(chosen)} random test images, {np.sum(actual == predicted)} right")
-    for column in ("image", "prediction", "probability", "truth", ""):
+    for column in ("image", "prediction", "probability", "truth", "result"):
         table.add_column(column, justify="right")
     titles = []
     for index, row, truth, guess in zip(chosen, probabilities, actual, predicted, strict=True):
-        table.add_row(str(index), str(guess), f"{row[guess]:.2%}", str(truth), "" if guess == truth else "wrong")
+        table.add_row(str(index), str(guess), f"{row[guess]:.2%}", str(truth), "right" if guess == truth else "wrong")
         titles.append(f"{guess} ({row[guess]:.1%})\ntruth {truth}")
     colours = ["black" if right else "tab:red" for right in actual == predicted]
     Console().print(table)

@@ -258,6 +258,7 @@ def _read_npz(path: Path) -> Images:
             arrays = {key: archive[key] for key in Images._fields if key in archive}
     except Exception as error:  # zip, deflate, header and memory errors, for a file can claim anything
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in reason else reason
         raise InputError(f"prepare.source: {path} is not a readable .npz of plain arrays ({reason})") from error
     missing = [key for key in Images._fields if key not in arrays]
     if missing:

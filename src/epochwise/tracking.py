@@ -12,6 +12,7 @@ import os
 import re
 import sqlite3
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from epochwise.files import digest
 from epochwise.lineage import Lineage
 
 LOCAL_UI = "http://127.0.0.1:5000"
-COMPARED = (  # the few parameters that a person varies; the rest is in config.yaml
+COMPARED = (  # the few parameters that are always shown, beside those that a run varies; all are in config.yaml
     "seed",
     "prepare.source",
     "model.conv_dropout",
@@ -101,7 +102,7 @@ class Run:
 
     def give_up(self, error: Exception) -> None:
         self.failed = True
-        reason = _without_password(" ".join(str(error).split()))[:300]
+        reason = textwrap.shorten(_without_password(str(error)), 300, placeholder=" …")
         print(
             f"warning: MLflow ({type(error).__name__}: {reason}); going on without it, results are on disk",
             file=sys.stderr,
@@ -126,8 +127,9 @@ class Run:
             "validation": "test set" if prepared.validates_on_test else "split off the training set",
         }
         self.id = self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id
-        values = parameters(cfg)
-        self.client.log_batch(self.id, params=[Param(key, str(values[key])) for key in COMPARED])
+        varied = {override.lstrip("+").partition("=")[0] for override in lineage.overrides}
+        shown = {key: value for key, value in parameters(cfg).items() if key in COMPARED or key in varied}
+        self.client.log_batch(self.id, params=[Param(key, str(value)) for key, value in shown.items()])
         self.client.log_inputs(self.id, datasets=[_dataset(prepared, cfg.prepare.source)])
         if lineage.git_dirty:
             self.client.log_text(self.id, lineage.git_diff, "git.diff")
@@ -234,8 +236,8 @@ def _client(root: Path, uri: str):
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):  # retries are told once, by us
+        logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     with _first_use(root):  # the first client makes the tables, which MLflow does without a lock
         client = mlflow.MlflowClient(uri)

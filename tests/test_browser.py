@@ -1,0 +1,72 @@
+"""Pages as a browser shows them: DVC's plots without a network, and the run in MLflow behind the printed link."""
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+from conftest import clean_environment
+
+pytestmark = pytest.mark.slow
+QUIET = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+QUIET += " --disable-component-update --disable-sync --window-size=1600,1000"
+
+
+def rendered(url: str, profile, *options: str) -> str:
+    """The document that headless Chromium has made of `url` once its scripts have run."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert browser, "this test needs Chromium (apt-get install chromium)"
+    command = [browser, *QUIET.split(), *options, f"--user-data-dir={profile}", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180).stdout
+
+
+def test_plots_are_drawn_without_a_network(reproduced, tmp_path):
+    reproduced.ok("dvc", "plots", "show")
+    no_network = "--host-resolver-rules=MAP * ~NOTFOUND"
+    page = (reproduced.path / "dvc_plots/index.html").as_uri()
+    document = rendered(page, tmp_path, no_network, "--virtual-time-budget=20000")
+    drawn = document.count("<canvas") + document.count('<svg class="marks"')
+    assert drawn == 3, "accuracy, loss and the confusion matrix"
+    assert len(re.findall(r'<img [^>]*src="static/', document)) == 4
+
+
+def test_printed_link_shows_the_run_and_its_curves(reproduced, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    recipe = reproduced.ok("make", "--dry-run", "ui").replace("\\\n", " ").strip().splitlines()[-1]
+    server = subprocess.Popen(
+        f"exec env {recipe.replace('--port 5000', f'--port {port}')}",
+        shell=True,
+        cwd=reproduced.path,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health")
+        link = re.search(r"run (http\S+)", reproduced.said).group(1).replace(":5000", f":{port}")
+        overview = rendered(link, tmp_path / "overview", "--timeout=30000")
+        assert "baseline" in overview
+        for shown in ("best_val_accuracy", "test_accuracy", "train.epochs", "digits"):
+            assert shown in overview, shown
+        curves = rendered(link.replace("?", "/model-metrics?"), tmp_path / "curves", "--timeout=30000")
+        for metric in ("accuracy", "loss", "val_accuracy", "val_loss"):
+            assert f">{metric}<" in curves, metric
+        assert curves.count('class="scatterlayer') >= 2, "metrics by epoch are drawn as lines"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(1)
+    raise AssertionError(f"{url} did not answer")
