@@ -4,6 +4,7 @@ epochwise run -m experiment=seed seed=0,1,2,3,4 train.epochs=10,12        # abou
 python benchmarks/seed_table.py multirun/*/*/*
 """
 
+import operator
 import statistics
 import sys
 from collections import defaultdict
@@ -42,12 +43,10 @@ def main(folders: list[Path]) -> None:
         print(f"| {title} | | {' | '.join(cells)} |")
     minutes = [spread([record["train_seconds"] / 60 for _, record in runs[epochs]], 1) for epochs in columns]
     print(f"| wall time of training, minutes | | {' | '.join(minutes)} |")
-    for epochs in columns:
-        longer = [rows for rows, _ in runs[epochs] if len(rows) > 10]
-        for key, worse in (("val_loss", lambda old, new: new > old), ("val_accuracy", lambda old, new: new < old)):
-            count = sum(worse(rows[9][key], rows[-1][key]) for rows in longer)
-            print(f"\n{key} after epoch {epochs} is worse than after epoch 10 in {count} of {len(longer)} runs", end="")
-    print()
+    longest = [rows for rows, _ in runs[columns[-1]]]
+    for key, worse in (("val_loss", operator.gt), ("val_accuracy", operator.lt)) if columns[-1] > 10 else ():
+        count = sum(worse(rows[-1][key], rows[9][key]) for rows in longest)
+        print(f"\nlast {key} worse than that of epoch 10: {count} of {len(longest)} runs")
 
 
 if __name__ == "__main__":
