@@ -147,6 +147,8 @@ def test_signals_end_the_run_killed(project, client, sent, code):
         env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell starts background jobs, and so what runs in them, with Ctrl-C ignored; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert b"epoch 1/2000" in process.stdout.readline()
     os.kill(process.pid, sent)
