@@ -24,7 +24,7 @@ def rendered(url: str, profile, *options: str) -> str:
 
 
 def assert_shown(url: str, profile, wanted: tuple[str, ...]) -> str:
-    """The document at `url` once it shows all that is wanted; looked at again, since pages load data on their own time."""
+    """The document at `url` once it shows all that is wanted: looked at again while the page still loads its data."""
     for _ in range(8):
         document = rendered(url, profile)
         missing = [text for text in wanted if text not in document]
