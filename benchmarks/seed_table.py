@@ -1,7 +1,7 @@
 """README's table of the write-up's experiment, from run directories: mean ± standard deviation over seeds.
 
 epochwise run -m experiment=seed seed=0,1,2,3,4 train.epochs=10,12        # about 70 minutes on two cores
-python benchmarks/seed_table.py multirun/*/*/*
+python benchmarks/seed_table.py multirun/*/*/*/
 """
 
 import operator
