@@ -86,6 +86,13 @@ def test_own_file_that_changed_since_is_refused_by_check_and_prepared_anew_by_ru
     assert (first.arrays("train")[0] >= 0).all()
 
 
+def test_kept_data_that_was_damaged_is_prepared_anew(cfg):
+    kept = prepared_for(cfg)
+    whole = kept.archive.read_bytes()
+    kept.archive.write_bytes(whole[:-1])
+    assert prepared_for(cfg).archive.read_bytes() == whole
+
+
 def test_a_class_of_one_image_cannot_be_split(cfg, tmp_path):
     raw = sources.load("digits", tmp_path)
     labels = np.where(np.arange(1500) == 0, 0, np.maximum(raw.y_train, 1))

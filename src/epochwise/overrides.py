@@ -8,6 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from epochwise import InputError
 
@@ -57,8 +58,6 @@ def nearest(key: str, known: list[str]) -> str:
 
 def place(key: str, overrides: Iterable[str], conf: Path) -> str:
     """Which override or preset of `overrides` gave `key` its value; else the file of the parameters."""
-    from omegaconf import OmegaConf
-
     parsed = parse(overrides)
     if any(_is_parent(override.key_or_group, [key]) for override in parsed):
         return "command line"

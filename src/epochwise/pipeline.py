@@ -107,9 +107,11 @@ def prepared_for(cfg: DictConfig) -> Prepared:
     folder = cache() / "prepared" / hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        return (
-            Prepared(folder, read_json(folder / META)) if (folder / META).is_file() else prepare(cfg, folder, cache())
-        )
+        if (folder / META).is_file():
+            kept = Prepared(folder, read_json(folder / META))
+            if kept.archive.is_file() and digest(kept.archive) == kept.sha256:
+                return kept
+        return prepare(cfg, folder, cache())
 
 
 def open_prepared(folder: Path, prepare: DictConfig) -> Prepared:
