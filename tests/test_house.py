@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "epochwise"
 # Modules whose change leaves results as they are: a new message or tag must not train again.
 NOT_DECISIVE = {"__init__", "__main__", "check", "config", "files", "lineage", "overrides", "pipeline", "predict"}
-NOT_DECISIVE |= {"project", "rundir", "sweep", "tracking"}
+NOT_DECISIVE |= {"project", "reproduce", "rundir", "running", "states", "sweep", "tracking", "trajectory"}
 
 
 def imports(module: str) -> set[str]:
@@ -74,7 +74,7 @@ def test_what_needs_neither_tensorflow_nor_mlflow_pays_for_neither(project, comm
 
 
 def test_training_code_of_the_fingerprint_is_what_dvc_watches():
-    from epochwise.lineage import TRAINING_CODE
+    from epochwise.trajectory import TRAINING_CODE
 
     watched = {Path(dep).name for dep in OmegaConf.load(ROOT / "dvc.yaml").stages.train.deps if dep.startswith("src/")}
     assert set(TRAINING_CODE) == watched

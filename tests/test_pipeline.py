@@ -68,10 +68,12 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "epochs_reused",
         "steps_trained",
         "train_seconds",
+        "trajectory_seconds",
         "status",
         "git_commit",
         "git_dirty",
         "published",
+        "identity",
     ]
 
 

@@ -36,6 +36,16 @@ def test_split_is_disjoint_whole_and_stratified(cfg, tmp_path):
     np.testing.assert_allclose(shares[0], shares[1], atol=0.005)
 
 
+def test_a_smaller_training_part_is_stratified_and_leaves_the_validation_part_alone(cfg, tmp_path):
+    whole = prepare(cfg, tmp_path / "whole", tmp_path)
+    cfg.prepare.train_size = 600
+    part = prepare(cfg, tmp_path / "part", tmp_path)
+    np.testing.assert_array_equal(part.arrays("validation")[0], whole.arrays("validation")[0])
+    (images, labels), everything = part.arrays("train"), {image.tobytes() for image in whole.arrays("train")[0]}
+    assert len({image.tobytes() for image in images} & everything) == len(images) == 600
+    np.testing.assert_allclose(labels.mean(axis=0), whole.arrays("train")[1].mean(axis=0), atol=0.002)
+
+
 def test_same_parameters_give_the_same_bytes_and_another_split_others(cfg, tmp_path):
     contents = [prepare(cfg, tmp_path / name, tmp_path).archive.read_bytes() for name in ("one", "two")]
     assert contents[0] == contents[1]
@@ -102,6 +112,15 @@ def test_a_class_of_one_image_cannot_be_split(cfg, tmp_path):
         check_data(cfg)
     cfg.prepare.validation_size = 0
     check_data(cfg)
+
+
+def test_a_class_that_two_parts_cannot_share_is_refused(cfg, tmp_path):
+    raw = sources.load("digits", tmp_path)
+    labels = np.where(np.arange(1500) < 2, 0, np.maximum(raw.y_train, 1))
+    np.savez(tmp_path / "own.npz", **raw._replace(y_train=labels)._asdict())
+    cfg.prepare.source, cfg.prepare.validation_size, cfg.prepare.train_size = str(tmp_path / "own.npz"), 600, 300
+    with pytest.raises(InputError, match="^prepare: 300 of 900 images cannot be drawn, stratified: The"):
+        prepare(cfg, tmp_path / "one", tmp_path)
 
 
 def test_a_relative_source_is_taken_from_the_projects_root(cfg, project, monkeypatch, tmp_path):

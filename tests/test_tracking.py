@@ -158,6 +158,44 @@ def test_signals_end_the_run_killed(project, client, sent, code):
     assert only_run(client).info.status == "KILLED"
 
 
+def test_reused_epochs_are_told_as_if_trained(project, client):
+    for number, epochs in enumerate((2, 3)):
+        folder = project.path / "outputs" / "a day" / str(number)
+        run_all(config.load([f"train.epochs={epochs}"]), folder, [])
+    record = read_json(folder / rundir.RECORD)
+    assert (record["epochs_trained"], record["epochs_reused"]) == (1, 2)
+    run = client.get_run(record["run_id"])
+    for name in history.COLUMNS[1:]:
+        points = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+        assert points == [(row["epoch"], row[name]) for row in history.read(folder / rundir.HISTORY)]
+    for name in rundir.COSTS:
+        assert run.data.metrics[name] == record[name]
+    assert record["train_seconds"] < record["trajectory_seconds"]
+
+
+def test_a_killed_run_is_marked_by_the_next_one_that_starts(project, client):
+    from conftest import clean_environment
+
+    process = subprocess.Popen(
+        ["epochwise", "run", "train.epochs=2000"], env=clean_environment(), stdout=subprocess.PIPE
+    )
+    assert b"epoch 1/2000" in process.stdout.readline()
+    live = only_run(client)
+    run_all(config.load(["train.epochs=1", "seed=1"]), project.path / "outputs" / "a day" / "other", [])
+    assert client.get_run(live.info.run_id).info.status == "RUNNING"
+    process.kill()
+    process.communicate()
+    (left,) = project.path.glob("outputs/2*/*/run.json")
+    assert read_json(left)["status"] == "RUNNING"
+    run_all(config.load(["train.epochs=1"]), project.path / "outputs" / "a day" / "next", [])
+    runs = client.search_runs([live.info.experiment_id], order_by=["attributes.start_time"])
+    assert [run.info.status for run in runs] == ["KILLED", "FINISHED", "FINISHED"]
+    assert runs[0].data.tags["failure"] == "its process was killed"
+    assert read_json(left)["status"] == "KILLED"
+    assert read_json(left)["epochs_trained"] == len(history.read(left.parent / rundir.HISTORY)) >= 1
+    assert read_json(project.path / "outputs/a day/next/run.json")["epochs_reused"] == 1
+
+
 def test_a_server_that_is_not_there_costs_a_warning_and_no_result(project, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:se@cr@127.0.0.1:9")
     folder = project.path / "outputs" / "a day" / "a run"
@@ -218,7 +256,7 @@ def test_processes_on_a_cold_start_share_one_experiment(project):
 
 def test_run_without_tracking_does_nothing(tmp_path):
     run = Run(tmp_path)
-    run.log_metrics({"loss": 1.0}, step=1)
+    run.log_epochs([{"epoch": 1, "loss": 1.0}])
     run.end("FINISHED")
     assert run.published is False
     assert list(tmp_path.iterdir()) == []

@@ -92,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", metavar="RUN_ID|PATH", help="a run's id or directory (default: models)")
     predict.add_argument("--out", default="predictions.png", metavar="PNG", help="where the picture goes")
     predict.set_defaults(command=_predict)
+
+    does = "train a run again from nothing, with its own code and data, and say whether the result is the same"
+    reproduce = commands.add_parser("reproduce", help=does, description=does)
+    reproduce.add_argument("run_id", metavar="RUN_ID", help="as in run.json and in MLflow")
+    reproduce.set_defaults(command=_reproduce)
     return parser
 
 
@@ -130,6 +135,14 @@ def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:
     given = arguments.model and arguments.typed_in / arguments.model
     model = given if given and given.exists() else arguments.model
     predict_random(arguments.random, model, arguments.seed, arguments.typed_in / arguments.out)
+
+
+def _reproduce(arguments: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise InputError(f"unknown argument {rest[0]}")
+    from epochwise.reproduce import reproduce
+
+    reproduce(arguments.run_id)
 
 
 if __name__ == "__main__":

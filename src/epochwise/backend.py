@@ -27,6 +27,7 @@ def _native_stderr_held_back() -> Iterator[None]:
             os.close(saved)
 
 
+os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _native_stderr_held_back():
     import keras
@@ -49,6 +50,10 @@ def configure(threads: int) -> None:
             f"{tf.config.threading.get_intra_op_parallelism_threads()}; start it in a process of its own"
         ) from error
     tf.config.experimental.enable_op_determinism()
+    # A user's keras.json may say otherwise, and these decide a result.
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
 
 
 __all__ = ["configure", "keras", "tf"]

@@ -24,6 +24,7 @@ MOST_THREADS = 1024  # a sane bound; TensorFlow starts as many as it is told
 class Prepare:
     source: str = MISSING
     validation_size: int = MISSING
+    train_size: int = MISSING
     split_seed: int = MISSING
 
 
@@ -42,6 +43,9 @@ class Train:
     epochs: int = MISSING
     batch_size: int = MISSING
     learning_rate: float = MISSING
+    decay_every: int = MISSING
+    decay_factor: float = MISSING
+    cooldown_epochs: int = MISSING
     threads: int = MISSING
     precision: str = MISSING
 
@@ -63,9 +67,23 @@ class Tracking:
 
 
 @dataclass
+class Training(Train):
+    """Train's parameters, and what leaves the result as it is."""
+
+    reuse: bool = MISSING
+
+
+@dataclass
+class Trajectories:
+    max_gb: float = MISSING
+
+
+@dataclass
 class Config(Params):
     """The whole configuration: the parameters, and from conf/ how to run."""
 
+    train: Training = field(default_factory=Training)
+    trajectories: Trajectories = field(default_factory=Trajectories)
     tracking: Tracking = field(default_factory=Tracking)
 
 
@@ -134,7 +152,8 @@ def _rules(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     model, train = cfg.model, cfg.train
     yield "seed", 0 <= cfg.seed <= INT32, f"in 0…{INT32}"
     yield "prepare.split_seed", 0 <= cfg.prepare.split_seed <= INT32, f"in 0…{INT32}"
-    yield "prepare.validation_size", cfg.prepare.validation_size >= 0, "0 or more"
+    for key in ("validation_size", "train_size"):
+        yield f"prepare.{key}", cfg.prepare[key] >= 0, "0 or more"
     yield "model.filters", len(model.filters) == 2 and min(model.filters) >= 1, "two whole numbers of 1 or more"
     for key in ("kernel_size", "pool_size", "dense_units"):
         yield f"model.{key}", model[key] >= 1, "1 or more"
@@ -143,23 +162,30 @@ def _rules(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     for key, most in (("epochs", INT32), ("batch_size", INT32), ("threads", MOST_THREADS)):
         yield f"train.{key}", 1 <= train[key] <= most, f"in 1…{most}"
     yield "train.learning_rate", 0 < train.learning_rate < math.inf, "a number above 0"
+    yield "train.decay_every", 0 <= train.decay_every <= INT32, f"in 0…{INT32}"
+    yield "train.decay_factor", 0 < train.decay_factor <= 1, "above 0 and at most 1"
+    yield "train.cooldown_epochs", 0 <= train.cooldown_epochs <= train.epochs, f"in 0…{train.epochs}, train.epochs"
     yield "train.precision", train.precision in PRECISIONS, " or ".join(PRECISIONS)
+    yield "trajectories.max_gb", 0 <= cfg.trajectories.max_gb < math.inf, "0 or more"
     yield "tracking.experiment", bool(cfg.tracking.experiment.strip()), "a name"
 
 
 def check_split(cfg: DictConfig, shape: Shape) -> None:
-    """Refuse a validation part that cannot be split off data of this shape. Raises InputError."""
-    size, largest = cfg.prepare.validation_size, shape.train - shape.classes
-    if size and not shape.classes <= size <= largest:
-        raise InputError(
-            f"prepare.validation_size must be 0, or {shape.classes}…{largest} for the {shape.train} training images "
-            f"and {shape.classes} classes of {cfg.prepare.source}, got {size}"
-        )
-    if size and shape.smallest_class < 2:
-        raise InputError(
-            f"prepare.validation_size must be 0 for {cfg.prepare.source}, got {size}: a class of it has one training "
-            "image, and a stratified split needs two"
-        )
+    """Refuse parts that cannot be split off training data of this shape. Raises InputError."""
+    left = shape.train
+    for key, of in (("validation_size", "training images"), ("train_size", "images that validation leaves")):
+        size, largest = cfg.prepare[key], left - shape.classes
+        if size and not shape.classes <= size <= largest:
+            raise InputError(
+                f"prepare.{key} must be 0, or {shape.classes}…{largest} for the {left} {of} and {shape.classes} "
+                f"classes of {cfg.prepare.source}, got {size}"
+            )
+        if size and shape.smallest_class < 2:
+            raise InputError(
+                f"prepare.{key} must be 0 for {cfg.prepare.source}, got {size}: a class of it has one training image, "
+                "and a stratified split needs two"
+            )
+        left -= size
 
 
 def check_network(cfg: DictConfig, image: tuple[int, ...]) -> None:

@@ -1,7 +1,5 @@
-"""Where a result comes from: code, data, versions, the stage and the command, and the hashes that identify it."""
+"""Where a result comes from: code, versions, the stage and the command."""
 
-import hashlib
-import json
 import os
 import platform
 import shlex
@@ -13,10 +11,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise.config import as_overrides, parameters
-from epochwise.files import digest
+from epochwise.trajectory import LIBRARIES, cpu
 
-LIBRARIES = ("tensorflow", "keras", "numpy")
-TRAINING_CODE = ("backend.py", "data.py", "history.py", "model.py", "train.py")
 RESULTS = ("dvc.lock", "reports/metrics.json")  # tracked by git, yet what a run writes: they do not make code dirty
 
 
@@ -70,39 +66,6 @@ def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:
         return []
     before, now = parameters(OmegaConf.create(committed)), parameters(cfg)
     return [override for key, override in zip(now, as_overrides(cfg), strict=True) if before[key] != now[key]]
-
-
-def trajectory(cfg: DictConfig, data_sha256: str) -> str:
-    """SHA-256 over all that decides a training, epoch by epoch, which is everything but the number of epochs."""
-    here = Path(__file__).parent
-    decisive = {key: value for key, value in parameters(cfg).items() if key.startswith(("model.", "train.", "seed"))}
-    del decisive["train.epochs"]
-    parts = {
-        "parameters": decisive,
-        "data": data_sha256,
-        "versions": {name: version(name) for name in LIBRARIES},
-        "code": {name: digest(here / name) for name in TRAINING_CODE},
-        "cpu": cpu(),
-    }
-    return _hash(parts)
-
-
-def fingerprint(trajectory_hash: str, epochs: int) -> str:
-    """SHA-256 that identifies a run: its trajectory, and how far along it."""
-    return _hash({"trajectory": trajectory_hash, "epochs": epochs})
-
-
-def cpu() -> str:
-    """The processor's name: kernels are chosen by it, and other kernels sum in another order."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _hash(value: dict) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _git(root: Path, *arguments: str, strip: bool = True) -> str | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import InputError, rundir, sources
+from epochwise import InputError, rundir, running, sources
 from epochwise.config import check_network, check_split, parameter_keys, parameters
 from epochwise.data import META, Prepared
-from epochwise.files import digest, read_json, write_json
+from epochwise.files import digest, read_json, write_json, write_text
 from epochwise.lineage import changed_parameters, trace
 from epochwise.prepare import prepare
 from epochwise.project import find_root, main_root
@@ -25,6 +25,11 @@ PREPARING_CODE = ("data.py", "prepare.py", "sources.py")
 def cache() -> Path:
     """What is fetched or prepared once for all copies of the project."""
     return main_root() / "data" / "cache"
+
+
+def store(cfg: DictConfig) -> Path | None:
+    """Where the states of trainings are kept for all copies of the project; None if `cfg` wants none."""
+    return main_root() / "trajectories" if cfg.train.reuse else None
 
 
 def check_data(cfg: DictConfig) -> None:
@@ -50,7 +55,7 @@ def train_stage(cfg: DictConfig) -> None:
     prepared = open_prepared(root / PREPARED, cfg.prepare)
     overrides = changed_parameters(root, cfg)
     with tracked(cfg, prepared, root / MODELS, overrides, run_name(overrides) or "baseline") as (run, record):
-        train(cfg, prepared, root / MODELS, run, record)
+        train(cfg, prepared, root / MODELS, run, record, store(cfg))
 
 
 def evaluate_stage(cfg: DictConfig) -> None:
@@ -81,7 +86,7 @@ def run_all(cfg: DictConfig, folder: Path, overrides: list[str], preset: str = "
         from epochwise.evaluate import evaluate
         from epochwise.train import train
 
-        train(cfg, prepared, folder, run, record)
+        train(cfg, prepared, folder, run, record, store(cfg))
         metrics = evaluate(cfg, prepared, folder, folder, record, run)
     print(f"files {folder.relative_to(find_root()) if folder.is_relative_to(find_root()) else folder}")
     report(metrics, run)
@@ -151,24 +156,40 @@ def tracked(
     check_network(cfg, prepared.image_shape)
     lineage = trace(find_root(), cfg, overrides)
     record = rundir.new_record(cfg, lineage, prepared.sha256)
-    run = Run(main_root())
+    run, token = Run(main_root()), record["run_id"]
+    server = run.server if cfg.tracking.enabled else None
+    about = {"folder": str(folder.resolve()), "server": server, "experiment": cfg.tracking.experiment}
     status, reason = "FAILED", ""
-    try:
-        rundir.clear(folder)
-        write_json(folder / rundir.RECORD, record)
-        run.start(cfg, name, lineage, prepared)
-        record["run_id"] = run.id or record["run_id"]
-        write_json(folder / rundir.RECORD, record)
-        yield run, record
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit) as error:
-        status, reason = "KILLED", type(error).__name__
-        raise
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        _end(run, folder, record | {"status": status}, reason)
+    with running.announced(main_root(), token, about):
+        try:
+            rundir.clear(folder)
+            write_json(folder / rundir.RECORD, record)
+            if lineage.git_diff:
+                write_text(folder / rundir.DIFF, lineage.git_diff)
+            run.start(cfg, name, lineage, prepared, token)
+            record["run_id"] = run.id or token
+            write_json(folder / rundir.RECORD, record)
+            close_killed(run)
+            yield run, record
+            status = "FINISHED"
+        except (KeyboardInterrupt, SystemExit) as error:
+            status, reason = "KILLED", type(error).__name__
+            raise
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            _end(run, folder, record | {"status": status}, reason)
+
+
+def close_killed(run: Run) -> None:
+    """Mark runs KILLED whose process was, in run.json and on the server that `run` writes to as well."""
+    for token, about in running.left_behind(main_root()).items():
+        if about["server"] in (None, run.published):
+            known = run.close_killed(token, about["experiment"]) if about["server"] else []
+            if known is not None:
+                rundir.mark_killed(Path(about["folder"]), {token, *known})
+                running.forget(main_root(), token)
 
 
 def _end(run: Run, folder: Path, record: dict, reason: str) -> None:

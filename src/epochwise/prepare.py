@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import sources
+from epochwise import InputError, sources
 from epochwise.data import ARCHIVE, META, Prepared
 from epochwise.files import digest, replacing, write_json
 
@@ -16,7 +16,7 @@ from epochwise.files import digest, replacing, write_json
 def prepare(cfg: DictConfig, folder: Path, cache: Path) -> Prepared:
     """Write the data set of `cfg.prepare` into `folder`. Raises InputError if its source cannot be had or read."""
     images = sources.load(cfg.prepare.source, cache)
-    training, validation = split(images.y_train, cfg.prepare.validation_size, cfg.prepare.split_seed)
+    training, validation = split(images.y_train, cfg.prepare)
     classes = int(images.y_train.max()) + 1
     parts = {
         "train": (images.x_train[training], images.y_train[training]),
@@ -41,14 +41,25 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path) -> Prepared:
     return Prepared(folder, meta)
 
 
-def split(labels: np.ndarray, validation_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and of the validation part, each ascending, with the classes in equal shares."""
-    everything = np.arange(len(labels))
-    if validation_size == 0:
-        return everything, everything[:0]
+def split(labels: np.ndarray, prepare: DictConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and of the validation part, each ascending, with the classes in equal shares.
+
+    `prepare.train_size` images are then drawn from the training part, so that it leaves the validation part alone.
+    Raises InputError if a class has too few images for that.
+    """
+    training, validation = _draw(np.arange(len(labels)), labels, prepare.validation_size, prepare.split_seed)
+    if prepare.train_size:
+        _, training = _draw(training, labels, prepare.train_size, prepare.split_seed)
+    return training, validation
+
+
+def _draw(indices: np.ndarray, labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    if size == 0:
+        return indices, indices[:0]
     from sklearn.model_selection import train_test_split
 
-    training, validation = train_test_split(
-        everything, test_size=validation_size, stratify=labels, random_state=seed, shuffle=True
-    )
-    return np.sort(training), np.sort(validation)
+    try:
+        rest, drawn = train_test_split(indices, test_size=size, stratify=labels[indices], random_state=seed)
+    except ValueError as error:  # scikit-learn says which class has too few
+        raise InputError(f"prepare: {size} of {len(indices)} images cannot be drawn, stratified: {error}") from error
+    return np.sort(rest), np.sort(drawn)

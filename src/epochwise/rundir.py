@@ -1,43 +1,57 @@
 """A run directory: the files that hold a run's results, and run.json, the record of how they came about."""
 
+import contextlib
 import uuid
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from epochwise import InputError
-from epochwise.files import read_json
-from epochwise.lineage import Lineage, fingerprint, trajectory
+from epochwise.files import read_json, write_json
+from epochwise.lineage import Lineage
+from epochwise.trajectory import fingerprint, legs, trajectory_key
 
 CONFIG, HISTORY, MODEL, METRICS, RECORD = "config.yaml", "history.csv", "model.keras", "metrics.json", "run.json"
+DIFF = "git.diff"  # there only if the code was not as committed
+COSTS = ("epochs_trained", "epochs_reused", "steps_trained", "train_seconds", "trajectory_seconds")
 
 
 def new_record(cfg: DictConfig, lineage: Lineage, data_sha256: str) -> dict:
     """What run.json says when a run starts. Its id is MLflow's, once MLflow has given it one."""
-    path = trajectory(cfg, data_sha256)
+    identity = legs(cfg, data_sha256)[-1].identity
     return {
         "run_id": uuid.uuid4().hex,
         "experiment": cfg.tracking.experiment,
-        "fingerprint": fingerprint(path, cfg.train.epochs),
-        "trajectory": path,
+        "fingerprint": fingerprint(trajectory_key(identity), cfg.train.epochs),
+        "trajectory": trajectory_key(identity),
         "weights_sha256": None,
         "data_sha256": data_sha256,
         "epochs": cfg.train.epochs,
         "epochs_trained": 0,
         "epochs_reused": 0,
         "steps_trained": 0,
-        "train_seconds": 0.0,
+        "train_seconds": 0.0,  # of the epochs that this run trained
+        "trajectory_seconds": 0.0,  # of all its epochs, whichever run trained them
         "status": "RUNNING",
         "git_commit": lineage.git_commit,
         "git_dirty": lineage.git_dirty,
         "published": False,
+        "identity": identity,  # what `trajectory` is the hash of
     }
 
 
 def clear(folder: Path) -> None:
     """Remove an earlier run's results, so that no score of theirs is ever taken for the run that starts."""
-    for name in (HISTORY, MODEL, METRICS):
+    for name in (HISTORY, MODEL, METRICS, DIFF):
         (folder / name).unlink(missing_ok=True)
+
+
+def mark_killed(folder: Path, run_ids: set[str]) -> None:
+    """Say in run.json that the run in `folder`, if it is one of these, was killed at work."""
+    with contextlib.suppress(InputError):  # the folder may be gone, or was never written
+        record = read_json(folder / RECORD)
+        if record.get("run_id") in run_ids and record.get("status") == "RUNNING":
+            write_json(folder / RECORD, record | {"status": "KILLED"})
 
 
 def read_finished(folder: Path) -> dict:

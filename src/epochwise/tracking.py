@@ -27,6 +27,7 @@ from epochwise.data import Prepared
 from epochwise.files import digest
 from epochwise.lineage import Lineage
 
+MOST_METRICS = 1000  # in one call of MLflow's log_batch
 LOCAL_UI = "http://127.0.0.1:5000"
 COMPARED = (  # the few parameters that are always shown, beside those that a run varies; all are in config.yaml
     "seed",
@@ -74,11 +75,11 @@ class Run:
         self.client = None
         self.failed = False
 
-    def start(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared) -> None:
-        """Open a new run with its parameters, tags and data set."""
+    def start(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared, token: str) -> None:
+        """Open a new run with its parameters, tags and data set; by `token` it is found if this process is killed."""
         if cfg.tracking.enabled:
             self._connect()
-            self._create(cfg, name, lineage, prepared)
+            self._create(cfg, name, lineage, prepared, token)
 
     @classmethod
     def resume(cls, root: Path, cfg: DictConfig, run_id: str) -> "Run":
@@ -92,12 +93,17 @@ class Run:
     @property
     def published(self) -> str | bool:
         """The tracking server that knows the whole run so far, without its password; or False."""
-        return _without_password(self.uri) if self.client is not None and not self.failed else False
+        return self.server if self.client is not None and not self.failed else False
+
+    @property
+    def server(self) -> str:
+        """The tracking server, without its password."""
+        return _without_password(self.uri)
 
     @property
     def link(self) -> str:
         """The run's page; for the local database, as `make ui` serves it."""
-        server = _without_password(self.uri).rstrip("/") if self.uri.startswith("http") else LOCAL_UI
+        server = self.server.rstrip("/") if self.uri.startswith("http") else LOCAL_UI
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.id}?workflowType=machine_learning"
 
     def give_up(self, error: Exception) -> None:
@@ -115,11 +121,12 @@ class Run:
             self.give_up(error)
 
     @_best_effort
-    def _create(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared) -> None:
+    def _create(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared, token: str) -> None:
         from mlflow.entities import Param
 
         self.experiment_id = ensure_experiment(self.client, self.root, cfg.tracking.experiment)
         tags = lineage.tags() | {
+            "run.token": token,
             "mlflow.user": _user(),
             "mlflow.source.name": "epochwise",
             "mlflow.source.type": "LOCAL",
@@ -138,12 +145,18 @@ class Run:
     def _look_up(self) -> None:
         self.experiment_id = self.client.get_run(self.id).info.experiment_id
 
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        self.log_epochs([{"epoch": 0, **metrics}])
+
     @_best_effort
-    def log_metrics(self, metrics: dict[str, float], step: int = 0) -> None:
+    def log_epochs(self, rows: list[dict[str, float]]) -> None:
+        """Metrics of epochs, each at the step that its row names as `epoch`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self.client.log_batch(self.id, [Metric(key, value, now, step) for key, value in metrics.items()])
+        points = [Metric(key, row[key], now, row["epoch"]) for row in rows for key in row if key != "epoch"]
+        for start in range(0, len(points), MOST_METRICS):
+            self.client.log_batch(self.id, points[start : start + MOST_METRICS])
 
     @_best_effort
     def log_tags(self, tags: dict[str, str]) -> None:
@@ -183,6 +196,17 @@ class Run:
             pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
         )
 
+    @_best_effort
+    def close_killed(self, token: str, experiment: str) -> list[str]:
+        """End the run that a killed process opened with `token` there, if it did; returns its id as a list of one."""
+        where = self.client.get_experiment_by_name(experiment)
+        found = self.client.search_runs([where.experiment_id], f"tags.`run.token` = '{token}'") if where else []
+        for run in found:
+            if run.info.status == "RUNNING":
+                self.client.set_tag(run.info.run_id, "failure", "its process was killed")
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        return [run.info.run_id for run in found]
+
     def end(self, status: str, reason: str = "") -> None:
         """Close the run as FINISHED, FAILED or KILLED, with the reason for the latter two.
 
@@ -216,11 +240,13 @@ def ensure_experiment(client, root: Path, name: str) -> str:
 
 
 def fetch_run(root: Path, run_id: str, folder: Path) -> None:
-    """Download config.yaml and model.keras of a run into `folder`. Raises InputError if MLflow has no such run."""
+    """Download a run's own files and its model into `folder`. Raises InputError if MLflow has no such run."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         client = _client(root, tracking_uri(root))
-        client.download_artifacts(run_id, "config.yaml", str(folder))
+        for item in client.list_artifacts(run_id):
+            if not item.is_dir:
+                client.download_artifacts(run_id, item.path, str(folder))
         model = client.download_artifacts(run_id, "model/data/model.keras", str(folder))
         Path(model).rename(folder / "model.keras")
     except Exception as error:  # see _best_effort

@@ -1,7 +1,7 @@
 """Stage 2, train: the CNN, epoch by epoch, told to the run directory first and to MLflow as it happens.
 
 All randomness is a function of (seed, epoch, step): the order of an epoch is a stateless shuffle of (seed, epoch), and
-dropout's seed state counts the steps.
+dropout's seed state counts the steps. So a training can go on from the state after any of its epochs.
 """
 
 import math
@@ -15,48 +15,42 @@ from omegaconf import DictConfig, OmegaConf
 from epochwise import RunError, history, rundir
 from epochwise.backend import configure, keras, tf
 from epochwise.data import Prepared
-from epochwise.files import write_text
+from epochwise.files import write_json, write_text
 from epochwise.model import SCORING_BATCH, build_model, compile_model, save_model, weights_sha256
+from epochwise.schedule import learning_rate
+from epochwise.states import State, States
 from epochwise.tracking import Run
+from epochwise.trajectory import legs
 
 
-def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: dict) -> None:
+def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: dict, store: Path | None) -> None:
     """Train for `cfg.train.epochs`, write config.yaml, history.csv and model.keras into `folder`, complete `record`.
 
-    Raises RunError if the loss stops being a number.
+    Goes on from the newest state in `store` that lies on the way, and leaves there one for each epoch; without a store
+    it trains from nothing. Raises RunError if the loss stops being a number.
     """
-    configure(cfg.train.threads)
-    model = build_model(cfg.model, prepared.image_shape, prepared.classes, cfg.train.precision, cfg.seed)
-    compile_model(model, cfg.train.learning_rate)
-    images, labels = prepared.arrays("train")
-    steps = math.ceil(len(images) / cfg.train.batch_size)
-
     write_text(folder / rundir.CONFIG, OmegaConf.to_yaml(cfg))
-    told = _EpochTeller(folder / rundir.HISTORY, record, run)
-    started = time.monotonic()
-    model.fit(
-        batches(images, labels, cfg.train.batch_size, cfg.seed, cfg.train.epochs),
-        epochs=cfg.train.epochs,
-        steps_per_epoch=steps,
-        validation_data=prepared.arrays("validation"),
-        validation_batch_size=SCORING_BATCH,
-        callbacks=[told],
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 0,
-    )
-    record["train_seconds"] = round(time.monotonic() - started, 3)
-    record["weights_sha256"] = weights_sha256(model)
-    save_model(model, folder / rundir.MODEL)
+    told = _Teller(cfg, folder, run, record)
+    training = _Training(cfg, prepared, told)
+    if store:
+        way = legs(cfg, prepared.sha256)
+        training.advance([(States(store, leg.identity, cfg.trajectories.max_gb), leg.last) for leg in way])
+    else:
+        training.fit(cfg.train.epochs, None)
+    record["weights_sha256"] = weights_sha256(training.model)
+    save_model(training.model, folder / rundir.MODEL)
 
     chosen = {key: value for key, value in history.summary(told.rows).items() if key.startswith("best_")}
-    run.log_metrics(chosen | {"train_seconds": record["train_seconds"]})
+    run.log_metrics(chosen | {key: record[key] for key in rundir.COSTS})
     run.log_tags({key: record[key] for key in ("fingerprint", "trajectory", "weights_sha256")})
     run.log_files([folder / name for name in (rundir.CONFIG, rundir.HISTORY)])
     run.log_model(folder / rundir.MODEL, prepared.image_shape, prepared.classes)
 
 
-def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, epochs: int) -> tf.data.Dataset:
-    """Batches of all epochs one after the other; epoch e, from 1, has the order stateless_shuffle(seed=(seed, e)).
+def batches(
+    images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, epochs: int, first: int = 1
+) -> tf.data.Dataset:
+    """Batches of the epochs from `first` on, one after the other; epoch e has the order stateless_shuffle((seed, e)).
 
     Keras's own shuffle of arrays, once seeded, repeats one order in every epoch.
     """
@@ -66,32 +60,105 @@ def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, 
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, tf.cast(epoch, tf.int32)])
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
 
-    orders = tf.data.Dataset.range(1, epochs + 1).flat_map(one_epoch)
+    orders = tf.data.Dataset.range(first, epochs + 1).flat_map(one_epoch)
     return orders.map(lambda chosen: (tf.gather(images, chosen), tf.gather(labels, chosen))).prefetch(2)
 
 
-class _EpochTeller(keras.callbacks.Callback):
-    """Tells each finished epoch to history.csv and the record, then to MLflow, then to whoever watches a log."""
+class _Training:
+    """The network and its data, after as many epochs as `told` has rows."""
 
-    def __init__(self, path: Path, record: dict, run: Run):
+    def __init__(self, cfg: DictConfig, prepared: Prepared, told: "_Teller"):
+        configure(cfg.train.threads)
+        self.cfg, self.told = cfg, told
+        self.model = build_model(cfg.model, prepared.image_shape, prepared.classes, cfg.train.precision, cfg.seed)
+        compile_model(self.model, cfg.train.learning_rate)
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.images, self.labels = prepared.arrays("train")
+        self.validation = prepared.arrays("validation")
+
+    def advance(self, way: list[tuple[States, int]]) -> None:
+        """Get to the last epoch of the way's last leg, from its newest state, or from the end of the leg before it."""
+        *before, (states, last) = way
+        with states.turn(last) as state:
+            if state:
+                self._restore(state)
+            elif before:
+                self.advance(before)
+            self.fit(last, states)
+
+    def fit(self, last: int, states: States | None) -> None:
+        """Train up to and with the epoch `last`, if there is anything left to train."""
+        done, train = len(self.told.rows), self.cfg.train
+        if done == last:
+            return
+        self.told.states = states
+        self.model.fit(
+            batches(self.images, self.labels, train.batch_size, self.cfg.seed, last, first=done + 1),
+            initial_epoch=done,
+            epochs=last,
+            steps_per_epoch=math.ceil(len(self.images) / train.batch_size),
+            validation_data=self.validation,
+            validation_batch_size=SCORING_BATCH,
+            callbacks=[
+                keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(train, epoch + 1)),
+                self.told,
+            ],
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 0,
+        )
+
+    def _restore(self, state: State) -> None:
+        for variable, value in zip(variables(self.model), state.variables, strict=True):
+            variable.assign(value)
+        self.told.reuse(state)
+
+
+def variables(model: keras.Model) -> list[keras.Variable]:
+    """All that an epoch changes: weights, dropout's seed states, the optimizer's moments, step count and rate."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+class _Teller(keras.callbacks.Callback):
+    """Tells each epoch to the state store, the run directory, MLflow and whoever watches a log, in this order."""
+
+    def __init__(self, cfg: DictConfig, folder: Path, run: Run, record: dict):
         super().__init__()
-        self.path, self.record, self.run = path, record, run
+        self.cfg, self.folder, self.run, self.record = cfg, folder, run, record
+        self.states: States | None = None
         self.rows: history.Rows = []
+        self.seconds: list[float] = []
         self.started = 0.0
+
+    def reuse(self, state: State) -> None:
+        """Tell the epochs of `state` as if they had just been trained."""
+        self.rows, self.seconds = state.rows, state.seconds
+        self.record["epochs_reused"] = state.epoch
+        where = Path(*state.path.parts[-3:-1])
+        print(f"epochs 1…{state.epoch} of {self.cfg.train.epochs} reused from {where}", flush=True)
+        self._tell(state.rows)
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         self.started = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         number, metrics = epoch + 1, {name: float(logs[name]) for name in history.COLUMNS[1:]}
+        seconds = time.monotonic() - self.started
         if not all(math.isfinite(value) for value in metrics.values()):
             raise RunError(f"training diverged in epoch {number} (loss {metrics['loss']}); lower train.learning_rate")
         self.rows.append({"epoch": number, **metrics})
-        history.write(self.rows, self.path)
-        self.record["epochs_trained"] = number
-        self.record["steps_trained"] = number * self.params["steps"]
-        self.run.log_metrics(metrics, step=number)
+        self.seconds.append(seconds)
+        if self.states:
+            self.states.write([variable.numpy() for variable in variables(self.model)], self.rows, self.seconds)
+        self.record["epochs_trained"] += 1
+        self.record["steps_trained"] += self.params["steps"]
+        self.record["train_seconds"] = round(self.record["train_seconds"] + seconds, 3)
+        self._tell(self.rows[-1:])
         if not sys.stdout.isatty():
             values = " · ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            seconds = time.monotonic() - self.started
-            print(f"epoch {number}/{self.record['epochs']} · {values} · {seconds:.0f} s", flush=True)
+            print(f"epoch {number}/{self.cfg.train.epochs} · {values} · {seconds:.0f} s", flush=True)
+
+    def _tell(self, new: history.Rows) -> None:
+        self.record["trajectory_seconds"] = round(sum(self.seconds), 3)
+        history.write(self.rows, self.folder / rundir.HISTORY)
+        write_json(self.folder / rundir.RECORD, self.record)
+        self.run.log_epochs([row | {"learning_rate": learning_rate(self.cfg.train, row["epoch"])} for row in new])

@@ -1,0 +1,47 @@
+"""Which runs are at work: each holds a lock that the system frees with its process, however that ends.
+
+So a run whose process was killed, which could tell nobody, is found by the next one that starts on this machine.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from epochwise.files import read_json, write_json
+
+
+@contextmanager
+def announced(root: Path, token: str, about: dict) -> Iterator[None]:
+    """Keep `about`, by which a run can be found, for as long as this process works on it, or was killed doing so."""
+    entry = _entry(root, token)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(entry.with_suffix(".lock")):
+        write_json(entry, about)
+        try:
+            yield
+        finally:
+            forget(root, token)
+
+
+def left_behind(root: Path) -> dict[str, dict]:
+    """What was announced of the runs whose process is gone, by token."""
+    gone = {}
+    for entry in sorted(_entry(root, "").parent.glob("[!.]*.json")):
+        try:
+            with FileLock(entry.with_suffix(".lock"), blocking=False):
+                if entry.exists():
+                    gone[entry.stem] = read_json(entry)
+        except Timeout:
+            continue
+    return gone
+
+
+def forget(root: Path, token: str) -> None:
+    for suffix in (".json", ".lock"):
+        _entry(root, token).with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _entry(root: Path, token: str) -> Path:
+    return root / "mlruns" / ".running" / f"{token}.json"

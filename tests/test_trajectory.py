@@ -1,0 +1,67 @@
+"""What identifies a training, and which stretch of it runs of other lengths share."""
+
+import pytest
+
+from epochwise import config
+from epochwise.schedule import learning_rate
+from epochwise.trajectory import legs, trajectory_key
+
+COOLDOWN = "train.cooldown_epochs=2"
+
+
+def way(*overrides: str) -> list[tuple[str, int]]:
+    return [(trajectory_key(leg.identity), leg.last) for leg in legs(config.load(list(overrides)), "data")]
+
+
+def rates(*overrides: str) -> list[float]:
+    train = config.load(list(overrides)).train
+    return [learning_rate(train, epoch) for epoch in range(1, train.epochs + 1)]
+
+
+def test_rates(project):
+    assert rates("train.epochs=3") == [0.001] * 3
+    decaying = rates("train.epochs=5", "train.decay_every=2", "train.decay_factor=0.1")
+    assert decaying == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
+    assert rates("train.epochs=4", COOLDOWN) == pytest.approx([1e-3, 1e-3, 2e-3 / 3, 1e-3 / 3])
+    both = rates("train.epochs=4", COOLDOWN, "train.decay_every=3")
+    assert both == pytest.approx([1e-3, 1e-3, 2e-3 / 3, 0.5e-3 / 3])
+
+
+def test_runs_of_any_length_share_a_trajectory(project):
+    for schedule in ([], ["train.decay_every=2"]):
+        ((short, two),), ((long, nine),) = way("train.epochs=2", *schedule), way("train.epochs=9", *schedule)
+        assert (short, two, nine) == (long, 2, 9)
+    assert way("train.epochs=2") != way("train.epochs=2", "train.decay_every=2")
+
+
+def test_a_cooldown_shares_its_trunk_and_has_the_rest_for_itself(project):
+    trunk, own = way("train.epochs=6", COOLDOWN)
+    assert trunk == (way("train.epochs=4")[0][0], 4)
+    longer_trunk, longer = way("train.epochs=8", COOLDOWN)
+    assert longer_trunk == (trunk[0], 6)
+    assert len({trunk[0], own[0], longer[0], way("train.epochs=6", "train.cooldown_epochs=1")[1][0]}) == 4
+
+
+def test_a_cooldown_over_the_whole_run_shares_nothing(project):
+    ways = [way(f"train.epochs={epochs}", f"train.cooldown_epochs={epochs}") for epochs in (2, 3)]
+    assert [len(legs) for legs in ways] == [1, 1]
+    assert ways[0][0][0] != ways[1][0][0]
+
+
+def test_all_that_decides_a_training_is_in_its_identity(project, monkeypatch):
+    plain = {way("train.epochs=2")[0][0]}
+    for override in ("seed=1", "model.dense_units=7", "train.batch_size=33", "train.threads=1"):
+        plain |= {way("train.epochs=2", override)[0][0]}
+    plain |= {trajectory_key(legs(config.load([]), "other data")[-1].identity)}
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    plain |= {way("train.epochs=2")[0][0]}
+    monkeypatch.setattr("epochwise.trajectory.version", lambda name: "0")
+    plain |= {way("train.epochs=2")[0][0]}
+    assert len(plain) == 8
+
+
+@pytest.mark.parametrize(
+    "override", ["train.reuse=false", "trajectories.max_gb=1", "tracking=off", "train.decay_factor=0.1"]
+)
+def test_what_decides_nothing_is_not(project, override):
+    assert way(override) == way()
