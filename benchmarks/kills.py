@@ -3,9 +3,8 @@
     python benchmarks/kills.py epochwise|keras [--kills 20] [--seed 0] [--source mnist|digits]
 
 `epochwise` runs this project in a clone of it; `keras` the same network on the same images with Keras's own `fit` on
-arrays and its BackupAndRestore. Both train 6 epochs on 2,000
-images (digits: 1,200), single-threaded and with deterministic ops. The
-moments are the same fractions of either's unbroken training, from its start to its saved model.
+arrays and its BackupAndRestore. Both train 6 epochs on 2,000 images (digits: 1,200), single-threaded and with
+deterministic ops. The moments are the same fractions of either's unbroken training, from its start to its saved model.
 """
 
 import argparse
@@ -156,7 +155,7 @@ def main(way: Epochwise, kills: int, seed: int) -> None:
     print(f"unbroken: {min(seconds):.1f} s of training; a second time the same to the bit: {same}", flush=True)
     draw, total = random.Random(seed), Counter()
     for number in range(1, kills + 1):
-        total += one_kill(way, f"kill-{number}", draw.random() * min(seconds), expected)
+        total.update(one_kill(way, f"kill-{number}", draw.random() * min(seconds), expected))
     print(f"of {kills} kills: " + ", ".join(f"{what} {count}" for what, count in total.items()))
 
 
