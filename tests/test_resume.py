@@ -1,0 +1,45 @@
+"""What trajectories promise, with real processes: shared from the start, killed, and begun again."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import clean_environment
+
+from epochwise.files import read_json
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lasts", [(6, 3), (2, 8, 4, 6)])
+def test_processes_at_once_share_one_trajectory(project, lasts):
+    commands = [["epochwise", "run", f"train.epochs={last}", f"hydra.run.dir=outputs/at once/{last}"] for last in lasts]
+    processes = [subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE) for command in commands]
+    for process in processes:
+        process.communicate(timeout=300)
+    assert [process.returncode for process in processes] == [0] * len(lasts)
+    epochs = ",".join(map(str, lasts))
+    project.ok("epochwise", "run", "-m", f"train.epochs={epochs}", "train.reuse=false", "hydra.sweep.dir=outputs/alone")
+    trained = 0
+    for number, last in enumerate(lasts):
+        shared, alone = project.path / "outputs/at once" / str(last), project.path / "outputs/alone" / str(number)
+        for name in ("history.csv", "model.keras", "metrics.json"):
+            assert (shared / name).read_bytes() == (alone / name).read_bytes(), (last, name)
+        trained += read_json(shared / "run.json")["epochs_trained"]
+    assert trained == max(lasts)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_same_command_ends_the_same():
+    """Three of the twenty that README tells of, on the bundled digits."""
+    command = [sys.executable, "benchmarks/kills.py", "epochwise", "--kills", "3", "--source", "digits"]
+    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "a second time the same to the bit: True" in said[0]
+    assert said[-1] == (
+        "of 3 kills: ended 3, same model.keras 3, same history.csv 3, finished epochs trained again 0, "
+        "MLflow 1 FINISHED + 1 KILLED 3"
+    )
