@@ -19,7 +19,7 @@ repro: setup
 	dvc repro
 
 test: setup lint
-	python -m pytest -q
+	python -m pytest -q --numprocesses auto --dist loadfile
 
 test-all: setup lint
 	python -m pytest -q -m 'slow or not slow'
