@@ -59,9 +59,8 @@ def main(precision: str, source: str) -> None:
             print(f"epochs={epochs}: trained {told['epochs_trained']}, reused {told['epochs_reused']}, {same}")
         steps = [sum(record(path)["steps_trained"] for path in paths.values()) for paths in (shared, alone)]
         print(f"{precision}: {steps[0]} steps shared, {steps[1]} alone: {steps[1] / steps[0]:.2f} times fewer")
-        print(
-            f"{shared_seconds:.0f} s shared, {alone_seconds:.0f} s alone: {alone_seconds / shared_seconds:.2f} times less"
-        )
+        ratio = alone_seconds / shared_seconds
+        print(f"{shared_seconds:.0f} s shared, {alone_seconds:.0f} s alone: {ratio:.2f} times less")
 
 
 if __name__ == "__main__":
