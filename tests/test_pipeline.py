@@ -1,10 +1,14 @@
 """`dvc repro` as a user sees it: what runs, what is written, what it was made from."""
 
 import json
+import shutil
+import subprocess
+import time
 from importlib.metadata import version
 
 import mlflow
 import pytest
+from conftest import clean_environment
 from omegaconf import OmegaConf
 
 from epochwise.files import digest, read_json
@@ -72,6 +76,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "status",
         "git_commit",
         "git_dirty",
+        "git_diff",
         "published",
         "identity",
     ]
@@ -161,11 +166,31 @@ def test_predict_draws_and_lists_random_test_images(reproduced, tmp_path):
 
 
 @pytest.mark.slow
-def test_forced_again_gives_the_same_bytes(reproduced):
+@pytest.mark.parametrize("with_states", [True, False])
+def test_forced_again_gives_the_same_bytes(reproduced, with_states):
     before = outs(reproduced)
+    if not with_states:
+        shutil.rmtree(reproduced.path / "trajectories")
     reproduced.ok("dvc", "repro", "--force")
     after = outs(reproduced)
     assert {path for path in before if before[path] != after[path]} == {"models/run.json"}
+    assert read_json(reproduced.path / "models/run.json")["epochs_reused"] == (2 if with_states else 0)
+
+
+@pytest.mark.slow
+def test_killed_with_its_child_at_work_dvc_repro_waits_and_goes_on(project):
+    """kill -9 of dvc alone: what it had started goes on training into the same folder."""
+    project.edit("params.yaml", "epochs: 2", "epochs: 40")
+    first = subprocess.Popen(["dvc", "repro"], env=clean_environment(), stdout=subprocess.DEVNULL)
+    while not (project.path / "models/history.csv").exists():
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    said = project.ok("dvc", "repro")
+    assert "models: another process works here; waiting for its end" in said
+    record = read_json(project.path / "models/run.json")
+    assert (record["status"], record["epochs_trained"], record["epochs_reused"]) == ("FINISHED", 0, 40)
+    assert "up to date" in project.ok("dvc", "status")
 
 
 @pytest.mark.slow

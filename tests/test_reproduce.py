@@ -4,7 +4,7 @@ import pytest
 
 from epochwise import InputError, RunError
 from epochwise.files import read_json, write_json
-from epochwise.reproduce import _compare, reproduce
+from epochwise.reproduce import HERE, _compare, _say_differences, reproduce
 
 
 @pytest.mark.slow
@@ -41,7 +41,7 @@ RECORD = {
     "git_commit": "0" * 40,
     "epochs": 2,
     "weights_sha256": "abc",
-    "identity": {"versions": {"keras": "3.15.1"}, "processor": {"cpu": "One", "gpu": []}},
+    "identity": {"versions": {"keras": "3.15.1"}, "processor": {"cpu": "One", "gpus": ""}, "data": "abc"},
 }
 HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n1,0.75,0.5,0.25,0.5\n2,0.25,0.5,0.25,0.75\n"
 
@@ -56,13 +56,17 @@ def pair(tmp_path):
     return tmp_path / "recorded", tmp_path / "again"
 
 
-def test_the_same_on_another_machine(pair, capsys):
-    other = {"versions": {"keras": "9.9"}, "processor": {"cpu": "Another", "gpu": []}}
+def test_what_is_not_as_recorded_is_named(pair, capsys):
+    other = {"versions": {"keras": "9.9"}, "processor": {"cpu": "Another", "gpus": ""}, "data": "def"}
     write_json(pair[1] / "run.json", RECORD | {"identity": other})
-    _compare(*pair)
+    _say_differences(RECORD, {"identity": other}, HERE)
     assert capsys.readouterr().out.splitlines() == [
         "not as recorded: processor.cpu is Another, was One",
         "not as recorded: versions.keras is 9.9, was 3.15.1",
+    ]
+    _compare(*pair)
+    assert capsys.readouterr().out.splitlines() == [
+        "not as recorded: data is def, was abc",
         "same: 2 epochs and weights abc, to the bit",
     ]
 
@@ -85,6 +89,7 @@ def test_different_weights_under_the_same_history(pair):
         ({"status": "KILLED"}, "its training is KILLED, not FINISHED"),
         ({"git_commit": None}, "was not trained in a git repository"),
         ({}, "0{40}: the run's commit is not in this repository"),
+        ({"git_commit": "HEAD", "git_diff": "0"}, "recorded: no run with a model here or in MLflow"),
     ],
 )
 def test_what_cannot_be_made_again_is_refused(project, change, said):

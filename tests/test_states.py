@@ -1,5 +1,7 @@
 """The state store: what is written is what comes back, one process trains at a time, and nothing damaged is used."""
 
+import hashlib
+import io
 import multiprocessing
 import os
 import random
@@ -79,12 +81,26 @@ def test_a_state_under_another_epochs_name_is_not_taken_for_it(states, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-def test_what_a_dying_process_half_wrote_is_cleared_away(states):
+def test_what_a_dying_process_half_wrote_is_cleared_away_in_time(states, tmp_path):
     fill(states, 1)
-    torn = states.folder / ".123.00002-abc.npz"
+    torn, live = (states.folder / f".{pid}.00002-abc.npz" for pid in (1, 2))
     torn.write_bytes(b"half")
+    live.write_bytes(b"half")
+    os.utime(torn, (1, 1))
+    fill(States(tmp_path, {"another": "training"}, max_gb=1), 1)
     assert newest(states, 2) == 1
-    assert not torn.exists()
+    assert (torn.exists(), live.exists()) == (False, True)
+
+
+def test_what_is_no_state_is_left_alone_or_removed(states, capsys):
+    content = io.BytesIO()
+    np.savez(content, other=np.zeros(1))
+    fill(states, 1)
+    (states.folder / "00002 copy.npz").write_bytes(b"")
+    foreign = states.folder / f"00003-{hashlib.sha256(content.getvalue()).hexdigest()}.npz"
+    foreign.write_bytes(content.getvalue())
+    assert newest(states, 9) == 1
+    assert f"{foreign}: damaged" in capsys.readouterr().err
 
 
 def test_the_store_stays_within_its_size_and_keeps_what_was_used_last(tmp_path):
@@ -110,56 +126,79 @@ def test_a_disk_that_refuses_a_state_costs_a_warning(states, capsys, monkeypatch
     assert newest(states, 1) is None
 
 
-def work(store: Path, last: int, log: Path, until: Path | None = None) -> None:
-    """Train up to `last` as train does, but with nothing to train; waits before each epoch after 2 for `until`."""
-    states = States(store, IDENTITY, max_gb=1)
+def work(store: Path, last: int, until: Path | None = None, max_gb: float = 1) -> None:
+    """Train up to `last` as train does, an epoch being a moment's sleep; before each one after 2 wait for `until`."""
+    states = States(store, IDENTITY, max_gb)
     with states.turn(last) as state:
         for epoch in range(state.epoch + 1 if state else 1, last + 1):
             while until and epoch > 2 and not until.exists():
                 time.sleep(0.01)
-            with log.open("a") as lines:
+            time.sleep(0.05)
+            with (store / "log").open("a") as lines:
                 lines.write(f"{epoch}\n")
             states.write(variables(epoch), rows(epoch), [0.1] * epoch)
-    if until is None:
-        (store / f"got-{last}").touch()
+    (store / f"got-{last}").touch()
 
 
 def start(*arguments) -> multiprocessing.Process:
-    process = spawn.Process(target=work, args=arguments)
+    process = spawn.Process(target=work, args=arguments, daemon=True)
     process.start()
     return process
 
 
-def trained_epochs(log: Path) -> list[int]:
-    return [int(line) for line in log.read_text().split()]
+def join(*processes: multiprocessing.Process) -> None:
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def wait_for(store: Path, pattern: str) -> Path:
+    while not (found := list(store.glob(pattern))):
+        time.sleep(0.01)
+    return found[0]
+
+
+def trained_epochs(store: Path) -> list[int]:
+    return [int(line) for line in (store / "log").read_text().split()]
 
 
 @pytest.mark.parametrize("lasts", [(3, 5), (6, 2, 4, 5)])
 def test_processes_at_once_train_no_epoch_twice(tmp_path, lasts):
-    processes = [start(tmp_path, last, tmp_path / "log") for last in lasts]
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * len(lasts)
-    assert sorted(trained_epochs(tmp_path / "log")) == list(range(1, max(lasts) + 1))
+    join(*[start(tmp_path, last) for last in lasts])
+    assert trained_epochs(tmp_path) == list(range(1, max(lasts) + 1))
 
 
 def test_who_wants_less_does_not_wait_for_who_trains_more(tmp_path):
     """The longer training halts after epoch 2 until the shorter one has what it wants, else both wait for ever."""
-    longer = start(tmp_path, 6, tmp_path / "log", tmp_path / "got-2")
-    shorter = start(tmp_path, 2, tmp_path / "log")
-    for process in (shorter, longer):
-        process.join(60)
-        assert process.exitcode == 0
-    assert trained_epochs(tmp_path / "log") == [1, 2, 3, 4, 5, 6]
+    longer = start(tmp_path, 6, tmp_path / "got-2")
+    wait_for(tmp_path, "*/00001-*.npz")
+    join(start(tmp_path, 2), longer)
+    assert trained_epochs(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+def test_who_wants_what_is_not_kept_any_more_does_not_wait_for_it(tmp_path):
+    """The longer training halts after epoch 2, and epoch 1 has made room: who wants it trains it."""
+    longer = start(tmp_path, 6, tmp_path / "got-1")
+    wait_for(tmp_path, "*/00002-*.npz")
+    wait_for(tmp_path, "*/00001-*.npz").unlink()
+    join(start(tmp_path, 1), longer)
+    assert trained_epochs(tmp_path) == [1, 2, 1, 3, 4, 5, 6]
 
 
 def test_a_killed_process_leaves_its_turn_and_its_states(tmp_path):
-    killed = start(tmp_path, 6, tmp_path / "log", tmp_path / "never")
-    while not list(tmp_path.glob("*/00002-*.npz")):
-        time.sleep(0.01)
-    waiting = start(tmp_path, 4, tmp_path / "log")
+    killed = start(tmp_path, 6, tmp_path / "never")
+    wait_for(tmp_path, "*/00002-*.npz")
+    waiting = start(tmp_path, 4)
     os.kill(killed.pid, signal.SIGKILL)
-    waiting.join(60)
-    assert waiting.exitcode == 0
-    assert trained_epochs(tmp_path / "log") == [1, 2, 3, 4]
-    killed.join()
+    join(waiting)
+    assert trained_epochs(tmp_path) == [1, 2, 3, 4]
+
+
+def test_a_store_that_cannot_be_written_costs_warnings(tmp_path, capsys):
+    (tmp_path / "store").touch()
+    states = States(tmp_path / "store", IDENTITY, max_gb=1)
+    with states.turn(2) as state:
+        assert state is None
+        states.write(variables(1), rows(1), [0.1])
+    said = capsys.readouterr().err
+    assert "no lock" in said and "epoch 1 is not kept" in said

@@ -196,6 +196,37 @@ def test_a_killed_run_is_marked_by_the_next_one_that_starts(project, client):
     assert read_json(project.path / "outputs/a day/next/run.json")["epochs_reused"] == 1
 
 
+def test_what_others_left_behind_never_fails_a_run(project, client, capsys):
+    left = project.path / "mlruns" / ".running"
+    left.mkdir()
+    (left / "a.json").write_text("{")
+    (left / "b.json").write_text("{}")
+    (left / "c.json").write_text('{"folder": "/nowhere", "server": null}')
+    (left / "d.json").write_text('{"folder": "/nowhere", "server": "http://another"}')
+    folder = project.path / "outputs" / "a day" / "a run"
+    run_all(config.load(["train.epochs=1"]), folder, [])
+    assert only_run(client).info.status == "FINISHED"
+    assert sorted(path.name for path in left.glob("*.json")) == ["a.json", "d.json"]
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_killed_while_it_makes_the_database_leaves_none(project):
+    from conftest import clean_environment
+
+    code = "from epochwise.tracking import _client, tracking_uri; from pathlib import Path; "
+    code += "_client(Path.cwd(), tracking_uri(Path.cwd()))"
+    process = subprocess.Popen(["python", "-c", code], env=clean_environment())
+    while not list(project.path.glob(".*.mlflow.db")):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    assert not (project.path / "mlflow.db").exists()
+    project.ok("python", "-c", code)
+    assert mlflow.MlflowClient(tracking_uri(project.path)).search_experiments()
+    assert not list(project.path.glob(".*.mlflow.db*"))
+
+
 def test_a_server_that_is_not_there_costs_a_warning_and_no_result(project, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:se@cr@127.0.0.1:9")
     folder = project.path / "outputs" / "a day" / "a run"

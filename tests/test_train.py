@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from epochwise import RunError, config, history, rundir, sources
+from epochwise import RunError, config, history, rundir, sources, trajectory
 from epochwise.lineage import trace
 from epochwise.pipeline import prepared_for, store
 from epochwise.tracking import Run
@@ -68,6 +68,30 @@ def test_schedules_share_epochs_and_nothing_changes(trained, schedule):
     assert paid(longer)[:2] == (2, 2)
     assert_same(longer, trained(ALONE, "train.epochs=4", *schedule))
     assert paid(trained("train.epochs=4", *schedule)) == (0, 4, 0)
+
+
+def test_a_cooldown_from_an_empty_store_is_one_training_all_the_same(trained):
+    schedule = ["train.epochs=3", "train.cooldown_epochs=2"]
+    assert_same(trained(*schedule), trained(ALONE, *schedule))
+
+
+def test_what_a_user_has_set_in_keras_changes_nothing(trained):
+    from epochwise.backend import keras
+
+    plain = trained(ALONE)
+    keras.config.set_epsilon(1e-3)
+    keras.config.set_max_epochs(1)
+    keras.config.set_max_steps_per_epoch(3)
+    assert_same(trained(ALONE), plain)
+
+
+def test_code_that_was_edited_before_it_was_loaded_does_not_train(trained, monkeypatch):
+    trajectory.check_code.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setitem(trajectory.PROCESS, "code", {"train.py": "another"})
+        with pytest.raises(RunError, match="was edited while this process started"):
+            trained()
+    trained("train.epochs=1")
 
 
 def test_an_interrupted_training_loses_the_epoch_in_flight_only(trained, monkeypatch):

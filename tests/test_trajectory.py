@@ -1,10 +1,13 @@
 """What identifies a training, and which stretch of it runs of other lengths share."""
 
+import json
+from importlib.metadata import version
+
 import pytest
 
 from epochwise import config
 from epochwise.schedule import learning_rate
-from epochwise.trajectory import legs, trajectory_key
+from epochwise.trajectory import PROCESS, legs, trajectory_key
 
 COOLDOWN = "train.cooldown_epochs=2"
 
@@ -53,11 +56,23 @@ def test_all_that_decides_a_training_is_in_its_identity(project, monkeypatch):
     for override in ("seed=1", "model.dense_units=7", "train.batch_size=33", "train.threads=1"):
         plain |= {way("train.epochs=2", override)[0][0]}
     plain |= {trajectory_key(legs(config.load([]), "other data")[-1].identity)}
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    plain |= {way("train.epochs=2")[0][0]}
-    monkeypatch.setattr("epochwise.trajectory.version", lambda name: "0")
-    plain |= {way("train.epochs=2")[0][0]}
-    assert len(plain) == 8
+    for part in ("versions", "code", "processor", "flags"):
+        with monkeypatch.context() as patched:
+            patched.setitem(PROCESS, part, {"another": "one"})
+            plain |= {way("train.epochs=2")[0][0]}
+    assert len(plain) == 10
+
+
+def test_the_process_says_what_it_computes_with(project):
+    """In a process of its own, for it is taken once."""
+    code = "from epochwise.trajectory import PROCESS; import json; print(json.dumps(PROCESS))"
+    said = json.loads(
+        project.ok("python", "-c", code, TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="1", TF_VAR_secret="s")
+    )
+    assert said["flags"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert said["versions"]["keras"] == version("keras")
+    assert len(said["code"]["train.py"]) == 64
+    assert said["processor"]["instructions"] and said["processor"]["caches"]
 
 
 @pytest.mark.parametrize(

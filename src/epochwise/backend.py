@@ -50,10 +50,12 @@ def configure(threads: int) -> None:
             f"{tf.config.threading.get_intra_op_parallelism_threads()}; start it in a process of its own"
         ) from error
     tf.config.experimental.enable_op_determinism()
-    # A user's keras.json may say otherwise, and these decide a result.
+    # A user's keras.json and environment may say otherwise, and these decide a result.
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
 
 
 __all__ = ["configure", "keras", "tf"]

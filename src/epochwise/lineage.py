@@ -5,13 +5,12 @@ import platform
 import shlex
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise.config import as_overrides, parameters
-from epochwise.trajectory import LIBRARIES, cpu
+from epochwise.trajectory import PROCESS
 
 RESULTS = ("dvc.lock", "reports/metrics.json")  # tracked by git, yet what a run writes: they do not make code dirty
 
@@ -38,8 +37,8 @@ class Lineage:
             "overrides": " ".join(self.overrides),
             "reproduce": self.reproduce,
             "version.python": platform.python_version(),
-            **{f"version.{name}": version(name) for name in LIBRARIES},
-            "cpu": cpu(),
+            **{f"version.{name}": number for name, number in PROCESS["versions"].items()},
+            "cpu": PROCESS["processor"].get("model name") or PROCESS["processor"]["machine"],
         }
         return {key: value for key, value in found.items() if value}
 
@@ -71,7 +70,9 @@ def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:
 def _git(root: Path, *arguments: str, strip: bool = True) -> str | None:
     """What git says, or None where there is no git, no repository or no commit."""
     try:
-        answer = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
+        answer = subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, encoding="utf-8", errors="replace"
+        )
     except OSError:
         return None
     if answer.returncode:

@@ -29,7 +29,7 @@ def cache() -> Path:
 
 def store(cfg: DictConfig) -> Path | None:
     """Where the states of trainings are kept for all copies of the project; None if `cfg` wants none."""
-    return main_root() / "trajectories" if cfg.train.reuse else None
+    return main_root() / "trajectories" if cfg.train.reuse and cfg.trajectories.max_gb else None
 
 
 def check_data(cfg: DictConfig) -> None:
@@ -169,7 +169,7 @@ def tracked(
             run.start(cfg, name, lineage, prepared, token)
             record["run_id"] = run.id or token
             write_json(folder / rundir.RECORD, record)
-            close_killed(run)
+            settle_left_behind(run)
             yield run, record
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit) as error:
@@ -182,13 +182,16 @@ def tracked(
             _end(run, folder, record | {"status": status}, reason)
 
 
-def close_killed(run: Run) -> None:
-    """Mark runs KILLED whose process was, in run.json and on the server that `run` writes to as well."""
+def settle_left_behind(run: Run) -> None:
+    """Say of runs whose process is gone how they ended, in run.json and on the server, if it is that of `run`."""
     for token, about in running.left_behind(main_root()).items():
-        if about["server"] in (None, run.published):
-            known = run.close_killed(token, about["experiment"]) if about["server"] else []
-            if known is not None:
-                rundir.mark_killed(Path(about["folder"]), {token, *known})
+        server = about.get("server")
+        if server in (None, run.published):
+            ids = run.left_running(token, about.get("experiment", "")) if server else []
+            if ids is None:
+                continue
+            status = rundir.settle(Path(about.get("folder", "")), {token, *ids})
+            if run.end_left(ids, status):
                 running.forget(main_root(), token)
 
 

@@ -1,6 +1,7 @@
 """A run directory: the files that hold a run's results, and run.json, the record of how they came about."""
 
 import contextlib
+import hashlib
 import uuid
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def new_record(cfg: DictConfig, lineage: Lineage, data_sha256: str) -> dict:
         "status": "RUNNING",
         "git_commit": lineage.git_commit,
         "git_dirty": lineage.git_dirty,
+        "git_diff": hashlib.sha256(lineage.git_diff.encode()).hexdigest() if lineage.git_diff else None,
         "published": False,
         "identity": identity,  # what `trajectory` is the hash of
     }
@@ -46,12 +48,18 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def mark_killed(folder: Path, run_ids: set[str]) -> None:
-    """Say in run.json that the run in `folder`, if it is one of these, was killed at work."""
-    with contextlib.suppress(InputError):  # the folder may be gone, or was never written
+def settle(folder: Path, run_ids: set[str]) -> str:
+    """How the run in `folder`, one of these, ended, its process being gone: as run.json says, or else KILLED.
+
+    If run.json still says RUNNING, it now says KILLED. The folder may be gone, not writable, or another run's by now.
+    """
+    with contextlib.suppress(InputError, OSError):
         record = read_json(folder / RECORD)
-        if record.get("run_id") in run_ids and record.get("status") == "RUNNING":
+        if record.get("run_id") in run_ids and record.get("status") != "RUNNING":
+            return str(record["status"])
+        if record.get("run_id") in run_ids:
             write_json(folder / RECORD, record | {"status": "KILLED"})
+    return "KILLED"
 
 
 def read_finished(folder: Path) -> dict:

@@ -3,21 +3,31 @@
 So a run whose process was killed, which could tell nobody, is found by the next one that starts on this machine.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from epochwise import InputError
 from epochwise.files import read_json, write_json
 
 
 @contextmanager
 def announced(root: Path, token: str, about: dict) -> Iterator[None]:
-    """Keep `about`, by which a run can be found, for as long as this process works on it, or was killed doing so."""
+    """Keep `about`, by which a run can be found, for as long as this process works on it, or was killed doing so.
+
+    Waits while another process works in the same `about["folder"]`: dvc may have been killed, its child be at work.
+    """
     entry = _entry(root, token)
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(entry.with_suffix(".lock")):
+    place = FileLock(entry.parent / f"{hashlib.sha256(about['folder'].encode()).hexdigest()}.folder")
+    try:
+        place.acquire(blocking=False)
+    except Timeout:
+        print(f"{about['folder']}: another process works here; waiting for its end", flush=True)
+    with place, FileLock(entry.with_suffix(".lock")):
         write_json(entry, about)
         try:
             yield
@@ -31,14 +41,14 @@ def left_behind(root: Path) -> dict[str, dict]:
     for entry in sorted(_entry(root, "").parent.glob("[!.]*.json")):
         try:
             with FileLock(entry.with_suffix(".lock"), blocking=False):
-                if entry.exists():
-                    gone[entry.stem] = read_json(entry)
-        except Timeout:
+                gone[entry.stem] = read_json(entry)
+        except (Timeout, InputError, OSError):  # at work; forgotten just now; of another user
             continue
     return gone
 
 
 def forget(root: Path, token: str) -> None:
+    """What became of the run is known: it is not left behind any more."""
     for suffix in (".json", ".lock"):
         _entry(root, token).with_suffix(suffix).unlink(missing_ok=True)
 

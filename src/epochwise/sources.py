@@ -56,6 +56,11 @@ class Named:
     shape: Shape
 
 
+def is_named(source: str) -> bool:
+    """Whether `source` is a known data set, and not a path."""
+    return source in NAMED or source == "digits"
+
+
 def load(source: str, cache: Path) -> Images:
     """Images of `source`: `mnist`, `fashion_mnist`, `digits`, or the path of an .npz or of a folder of IDX files.
 
@@ -82,7 +87,7 @@ def shape_of(source: str, cache: Path) -> Shape:
 
 def identity(source: str) -> str:
     """What tells this source's content from another's: its name, or the sha256 of a path's files. Raises InputError."""
-    if source in NAMED or source == "digits":
+    if is_named(source):
         return source
     path = _own_path(source)
     files = [_find_part(path, part) for part in PARTS] if path.is_dir() else [path]

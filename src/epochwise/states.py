@@ -7,9 +7,11 @@ trains a trajectory at a time, under a lock that the system frees with the proce
 import hashlib
 import io
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +22,15 @@ from epochwise.files import replacing, write_json
 from epochwise.history import COLUMNS, Rows
 from epochwise.trajectory import trajectory_key
 
-FILES = "[0-9]*-*.npz"
+NAME = re.compile(r"(\d{5,})-([0-9a-f]{64})\.npz")  # the epoch, and the sha256 of the bytes
 IDENTITY = "identity.json"  # what the trajectory is, for whoever looks into the folder
 POLL = 0.1  # seconds between two looks at what another process trains; an epoch takes longer
+WRITING = 3600  # seconds after which a file that is still under a temporary name belongs to a process that died
 
 
 @dataclass(frozen=True)
 class State:
-    """All variables of model and optimizer, in their order, after `epoch`; rows and seconds of all epochs up to it."""
+    """All variables of model and optimizer, in their order, after `epoch`; rows and seconds of each epoch up to it."""
 
     epoch: int
     variables: list[np.ndarray]
@@ -37,42 +40,45 @@ class State:
 
 
 class States:
-    """The states of the trajectory with this identity, in a folder of `store`, kept within `max_gb` (10⁹ bytes)."""
+    """The states of the trajectory with this identity, in a folder of `store`, kept within `max_gb` (10⁹ bytes).
+
+    The store is there to save time: what the disk refuses costs a warning and the time, never the training.
+    """
 
     def __init__(self, store: Path, identity: dict, max_gb: float):
         self.store, self.folder, self.max_bytes = store, store / trajectory_key(identity), max_gb * 1e9
-        if not (self.folder / IDENTITY).exists():
-            write_json(self.folder / IDENTITY, identity)
+        with self._warning("is not described"):
+            if not (self.folder / IDENTITY).exists():
+                write_json(self.folder / IDENTITY, identity)
 
     @contextmanager
     def turn(self, epoch: int) -> Iterator[State | None]:
         """Wait until the state of `epoch` is there or it is this process's turn to train towards it.
 
-        Yields the newest sound state up to `epoch`, or None. While that is not the one of `epoch` itself, this process
-        alone may write.
+        Yields the newest sound state up to `epoch`, or None. While that is not the one of `epoch` itself, no other
+        process trains towards later ones, unless some that lay on its way were not kept.
         """
         lock = FileLock(self.folder / ".lock")
         try:
-            yield self._wait(lock, epoch) or self._newest(epoch)
+            with self._warning("no lock: others may train the same"):
+                self._wait(lock, epoch)
+            yield self._newest(epoch)
         finally:
             lock.release()
 
-    def _wait(self, lock: FileLock, epoch: int) -> State | None:
-        """Return the state of `epoch` once another process has written it, or None once `lock` is held."""
+    def _wait(self, lock: FileLock, epoch: int) -> None:
+        """Return once `lock` is held, or whoever holds it has come to `epoch` or is past it."""
         told = False
         while True:
             try:
                 lock.acquire(timeout=POLL, poll_interval=POLL)
+                return
             except Timeout:
-                if state := self._newest(epoch, least=epoch):
-                    return state
-                if not told:
-                    print(f"another process trains this trajectory; waiting for epoch {epoch} or its end", flush=True)
-                    told = True
-                continue
-            for torn in self.folder.glob(".*.npz"):  # of a process that died while it wrote
-                torn.unlink(missing_ok=True)
-            return None
+                if max(self._epochs().values(), default=0) >= epoch:
+                    return
+            if not told:
+                print(f"another process trains this trajectory; waiting for epoch {epoch} or its end", flush=True)
+                told = True
 
     def write(self, variables: list[np.ndarray], rows: Rows, seconds: list[float]) -> None:
         """Keep the state after the last of `rows`. A disk that refuses it costs a warning, not the training."""
@@ -81,40 +87,37 @@ class States:
         arrays = {f"variable_{index:03}": value for index, value in enumerate(variables)}
         np.savez(content, allow_pickle=False, history=told, seconds=np.array(seconds), **arrays)
         name = f"{len(rows):05}-{hashlib.sha256(content.getbuffer()).hexdigest()}.npz"
-        try:
-            with replacing(self.folder / name) as temporary:
-                temporary.write_bytes(content.getbuffer())
+        with self._warning(f"epoch {len(rows)} is not kept"), replacing(self.folder / name) as temporary:
+            temporary.write_bytes(content.getbuffer())
+        with self._warning("no room is made"):
             self._shrink()
-        except OSError as error:
-            print(f"warning: {self.folder}: epoch {len(rows)} is not kept ({error})", file=sys.stderr)
 
-    def _newest(self, most: int, least: int = 1) -> State | None:
-        """The newest sound state of `least` to `most`; unsound ones are named in a warning and removed."""
-        found = {path: int(path.name.partition("-")[0]) for path in self.folder.glob(FILES)}
-        for path in sorted((path for path in found if least <= found[path] <= most), key=found.get, reverse=True):
-            try:
-                state = _read(path)
-            except FileNotFoundError:  # another process has made room
-                continue
-            except OSError as error:
-                print(f"warning: {path}: not readable ({error}); using an earlier state", file=sys.stderr)
-                continue
-            if state is None:
-                print(f"warning: {path}: damaged, so removed; using an earlier state", file=sys.stderr)
+    def _newest(self, most: int) -> State | None:
+        """The newest sound state up to `most`; unsound ones are named in a warning and removed."""
+        found = self._epochs()
+        for path in sorted((path for path in found if found[path] <= most), key=found.get, reverse=True):
+            with self._warning(f"{path.name} is not readable, so not used"), suppress(FileNotFoundError):
+                state = _read(path)  # or another process has made room
+                if state:
+                    return state
+                print(f"warning: {path}: damaged, so removed and not used", file=sys.stderr)
                 path.unlink(missing_ok=True)
-                continue
-            return state
         return None
+
+    def _epochs(self) -> dict[Path, int]:
+        names = ((path, NAME.fullmatch(path.name)) for path in self.folder.glob("*.npz"))
+        return {path: int(match[1]) for path, match in names if match}
 
     def _shrink(self) -> None:
         """Remove what was not used for longest, of all trajectories, until the store is within its size."""
         kept = []
-        for path in self.store.glob(f"*/{FILES}"):
-            try:
+        for path in self.store.glob("*/*.npz"):
+            with suppress(FileNotFoundError):
                 about = path.stat()
-            except FileNotFoundError:
-                continue
-            kept.append((about.st_mtime_ns, path, about.st_size))
+                if NAME.fullmatch(path.name):
+                    kept.append((about.st_mtime_ns, path, about.st_size))
+                elif path.name.startswith(".") and about.st_mtime < time.time() - WRITING:
+                    path.unlink()
         size = sum(bytes_ for _, _, bytes_ in kept)
         for _, path, bytes_ in sorted(kept):
             if size <= self.max_bytes:
@@ -122,16 +125,29 @@ class States:
             path.unlink(missing_ok=True)
             size -= bytes_
 
+    @contextmanager
+    def _warning(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            print(f"warning: {self.folder}: {what} ({error})", file=sys.stderr)
+
 
 def _read(path: Path) -> State | None:
-    """A state, marked as used; None if its bytes are not those that were written."""
+    """A state, marked as used; None if its bytes are not those that were written, or not those of a state."""
     content = path.read_bytes()
-    epoch, _, sha256 = path.stem.partition("-")
+    epoch, sha256 = NAME.fullmatch(path.name).groups()
     if hashlib.sha256(content).hexdigest() != sha256:
         return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
-        told, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
-    os.utime(path)
-    rows = [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in told]
-    return State(int(epoch), variables, rows, seconds, path) if len(rows) == int(epoch) else None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
+            told, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
+        rows = [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in told]
+    except (KeyError, ValueError):
+        return None
+    if len(rows) != int(epoch):
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return State(int(epoch), variables, rows, seconds, path)

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from epochwise import InputError
 from epochwise.config import parameters
 from epochwise.data import Prepared
-from epochwise.files import digest
+from epochwise.files import digest, replacing
 from epochwise.lineage import Lineage
 
 MOST_METRICS = 1000  # in one call of MLflow's log_batch
@@ -108,11 +108,7 @@ class Run:
 
     def give_up(self, error: Exception) -> None:
         self.failed = True
-        reason = textwrap.shorten(_without_password(str(error)), 300, placeholder=" …")
-        print(
-            f"warning: MLflow ({type(error).__name__}: {reason}); going on without it, results are on disk",
-            file=sys.stderr,
-        )
+        _warn(error, "going on without it, results are on disk")
 
     def _connect(self) -> None:
         try:
@@ -196,16 +192,26 @@ class Run:
             pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
         )
 
-    @_best_effort
-    def close_killed(self, token: str, experiment: str) -> list[str]:
-        """End the run that a killed process opened with `token` there, if it did; returns its id as a list of one."""
-        where = self.client.get_experiment_by_name(experiment)
-        found = self.client.search_runs([where.experiment_id], f"tags.`run.token` = '{token}'") if where else []
-        for run in found:
-            if run.info.status == "RUNNING":
-                self.client.set_tag(run.info.run_id, "failure", "its process was killed")
-                self.client.set_terminated(run.info.run_id, "KILLED")
-        return [run.info.run_id for run in found]
+    def left_running(self, token: str, experiment: str) -> list[str] | None:
+        """The runs, none or one, that a process opened with `token` and that are still RUNNING; None if not known."""
+        try:
+            where = self.client.get_experiment_by_name(experiment)
+            known = self.client.search_runs([where.experiment_id], f"tags.`run.token` = '{token}'") if where else []
+        except Exception as error:  # see _best_effort; another run's trouble does not end this one's tracking
+            _warn(error, "an earlier run that was killed is still RUNNING there")
+            return None
+        return [run.info.run_id for run in known if run.info.status == "RUNNING"]
+
+    def end_left(self, run_ids: list[str], status: str) -> bool:
+        """End runs whose process is gone; whether that has worked."""
+        try:
+            for run_id in run_ids:
+                self.client.set_tag(run_id, "failure", "its process was killed")
+                self.client.set_terminated(run_id, status)
+        except Exception as error:  # see left_running
+            _warn(error, "an earlier run that was killed is still RUNNING there")
+            return False
+        return True
 
     def end(self, status: str, reason: str = "") -> None:
         """Close the run as FINISHED, FAILED or KILLED, with the reason for the latter two.
@@ -266,11 +272,28 @@ def _client(root: Path, uri: str):
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     with _first_use(root):  # the first client makes the tables, which MLflow does without a lock
-        client = mlflow.MlflowClient(uri)
         if uri.startswith("sqlite:///"):
-            with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
-                database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
-    return client
+            _make_database(Path(uri.removeprefix("sqlite:///")))
+        return mlflow.MlflowClient(uri)
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's tables, if there is no file yet, all or none: from a half-made file MLflow does not recover."""
+    if path.exists():
+        return
+    import mlflow
+
+    for torn in path.parent.glob(f".*.{path.name}*"):  # of a process that was killed in here
+        torn.unlink()
+    with replacing(path) as temporary:
+        mlflow.MlflowClient(f"sqlite:///{temporary}").search_experiments(max_results=1)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
+
+
+def _warn(error: Exception, outcome: str) -> None:
+    reason = textwrap.shorten(_without_password(str(error)), 300, placeholder=" …")
+    print(f"warning: MLflow ({type(error).__name__}: {reason}); {outcome}", file=sys.stderr)
 
 
 def _without_password(text: str) -> str:

@@ -20,15 +20,16 @@ from epochwise.model import SCORING_BATCH, build_model, compile_model, save_mode
 from epochwise.schedule import learning_rate
 from epochwise.states import State, States
 from epochwise.tracking import Run
-from epochwise.trajectory import legs
+from epochwise.trajectory import check_code, legs
 
 
 def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: dict, store: Path | None) -> None:
     """Train for `cfg.train.epochs`, write config.yaml, history.csv and model.keras into `folder`, complete `record`.
 
     Goes on from the newest state in `store` that lies on the way, and leaves there one for each epoch; without a store
-    it trains from nothing. Raises RunError if the loss stops being a number.
+    it trains from nothing. Raises RunError if the loss stops being a number, or if the code was edited meanwhile.
     """
+    check_code()
     write_text(folder / rundir.CONFIG, OmegaConf.to_yaml(cfg))
     told = _Teller(cfg, folder, run, record)
     training = _Training(cfg, prepared, told)
@@ -77,7 +78,7 @@ class _Training:
         self.validation = prepared.arrays("validation")
 
     def advance(self, way: list[tuple[States, int]]) -> None:
-        """Get to the last epoch of the way's last leg, from its newest state, or from the end of the leg before it."""
+        """Get to the end of the way: from the newest state of its last leg, or else by way of the legs before it."""
         *before, (states, last) = way
         with states.turn(last) as state:
             if state:
