@@ -103,13 +103,16 @@ def test_what_is_no_state_is_left_alone_or_removed(states, capsys):
     assert f"{foreign}: damaged" in capsys.readouterr().err
 
 
-def test_the_store_stays_within_its_size_and_keeps_what_was_used_last(tmp_path):
+def test_the_store_stays_within_its_size_and_keeps_what_was_used_last(tmp_path, capsys):
     one = fill(States(tmp_path, {"number": 0}, max_gb=1), 1)[0].stat().st_size
     kept = States(tmp_path, {"number": 1}, max_gb=1)
     for age, path in enumerate(fill(kept, 3)):
         os.utime(path, (age, age))
     assert newest(kept, 1) == 1
     fill(States(tmp_path, {"number": 2}, max_gb=4.5 * one / 1e9), 1)
+    assert capsys.readouterr().out == f"{one / 1e6:.1f} MB of {tmp_path.name} removed to stay within " + (
+        f"trajectories.max_gb={4.5 * one / 1e9:g}\n"
+    )
     found = sorted(int(path.name[:5]) for path in kept.folder.glob("[0-9]*.npz"))
     assert found == [1, 3]  # 2 was used longest ago
     fill(States(tmp_path, {"number": 3}, max_gb=0), 1)

@@ -152,10 +152,15 @@ def test_signals_end_the_run_killed(project, client, sent, code):
     )
     assert b"epoch 1/2000" in process.stdout.readline()
     os.kill(process.pid, sent)
-    _, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors.decode()
     assert b"Traceback" not in errors
-    assert only_run(client).info.status == "KILLED"
+    killed = only_run(client)
+    assert killed.info.status == "KILLED"
+    (path,) = project.path.glob("outputs/*/*/run.json")
+    record = read_json(path)
+    assert f"stopped after epoch {record['epochs_trained']} of 2000; the same command goes on" in said.decode()
+    assert killed.data.metrics["epochs_trained"] == record["epochs_trained"] >= 1
 
 
 def test_reused_epochs_are_told_as_if_trained(project, client):
@@ -187,10 +192,12 @@ def test_a_killed_run_is_marked_by_the_next_one_that_starts(project, client):
     process.communicate()
     (left,) = project.path.glob("outputs/2*/*/run.json")
     assert read_json(left)["status"] == "RUNNING"
+    last = left.stat().st_mtime
     run_all(config.load(["train.epochs=1"]), project.path / "outputs" / "a day" / "next", [])
     runs = client.search_runs([live.info.experiment_id], order_by=["attributes.start_time"])
     assert [run.info.status for run in runs] == ["KILLED", "FINISHED", "FINISHED"]
     assert runs[0].data.tags["failure"] == "its process was killed"
+    assert runs[0].info.end_time == int(last * 1000)
     assert read_json(left)["status"] == "KILLED"
     assert read_json(left)["epochs_trained"] == len(history.read(left.parent / rundir.HISTORY)) >= 1
     assert read_json(project.path / "outputs/a day/next/run.json")["epochs_reused"] == 1

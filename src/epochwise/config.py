@@ -164,9 +164,9 @@ def _rules(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "train.learning_rate", 0 < train.learning_rate < math.inf, "a number above 0"
     yield "train.decay_every", 0 <= train.decay_every <= INT32, f"in 0…{INT32}"
     yield "train.decay_factor", 0 < train.decay_factor <= 1, "above 0 and at most 1"
-    yield "train.cooldown_epochs", 0 <= train.cooldown_epochs <= train.epochs, f"in 0…{train.epochs}, train.epochs"
+    yield "train.cooldown_epochs", 0 <= train.cooldown_epochs <= train.epochs, f"in 0…{train.epochs} (train.epochs)"
     yield "train.precision", train.precision in PRECISIONS, " or ".join(PRECISIONS)
-    yield "trajectories.max_gb", 0 <= cfg.trajectories.max_gb < math.inf, "0 or more"
+    yield "trajectories.max_gb", 0 <= cfg.trajectories.max_gb < math.inf, "a number of 0 or more"
     yield "tracking.experiment", bool(cfg.tracking.experiment.strip()), "a name"
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -174,6 +174,9 @@ def tracked(
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit) as error:
             status, reason = "KILLED", type(error).__name__
+            if store(cfg) and record["epochs_trained"]:
+                done = record["epochs_reused"] + record["epochs_trained"]
+                print(f"stopped after epoch {done} of {cfg.train.epochs}; the same command goes on from there")
             raise
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
@@ -190,9 +193,11 @@ def settle_left_behind(run: Run) -> None:
             ids = run.left_running(token, about.get("experiment", "")) if server else []
             if ids is None:
                 continue
-            status = rundir.settle(Path(about.get("folder", "")), {token, *ids})
-            if run.end_left(ids, status):
-                running.forget(main_root(), token)
+            folder = Path(about.get("folder", ""))
+            last = rundir.last_sign(folder)
+            if run.end_left(ids, rundir.settle(folder, {token, *ids}), last):
+                with suppress(OSError):  # another user's entry
+                    running.forget(main_root(), token)
 
 
 def _end(run: Run, folder: Path, record: dict, reason: str) -> None:
@@ -201,6 +206,8 @@ def _end(run: Run, folder: Path, record: dict, reason: str) -> None:
         write_json(folder / rundir.RECORD, record)
     finally:
         run.end(record["status"], reason)
+    if record["status"] != "FINISHED":  # train has told it otherwise
+        run.log_metrics({key: record[key] for key in rundir.COSTS})
     write_json(folder / rundir.RECORD, record | {"published": run.published})
     run.log_files([folder / rundir.RECORD])
     if not run.published:

@@ -48,6 +48,14 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def last_sign(folder: Path) -> float | None:
+    """When the run in `folder` last wrote its record, in seconds since 1970; None if it did not."""
+    try:
+        return (folder / RECORD).stat().st_mtime
+    except OSError:
+        return None
+
+
 def settle(folder: Path, run_ids: set[str]) -> str:
     """How the run in `folder`, one of these, ended, its process being gone: as run.json says, or else KILLED.
 
@@ -67,9 +75,9 @@ def read_finished(folder: Path) -> dict:
     for name in (RECORD, CONFIG, HISTORY, MODEL):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: has no {name}; train first, with `dvc repro` or `epochwise run`")
-    record = read_json(folder / RECORD)
-    if record.get("status") != "FINISHED":
-        raise InputError(f"{folder}: its training is {record.get('status')}, not FINISHED; train again")
+        record = read_json(folder / RECORD)
+        if record.get("status") != "FINISHED":
+            raise InputError(f"{folder}: its training is {record.get('status')}, not FINISHED; train again")
     return record
 
 

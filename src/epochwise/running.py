@@ -33,6 +33,7 @@ def announced(root: Path, token: str, about: dict) -> Iterator[None]:
             yield
         finally:
             forget(root, token)
+            Path(place.lock_file).unlink(missing_ok=True)
 
 
 def left_behind(root: Path) -> dict[str, dict]:

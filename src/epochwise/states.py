@@ -77,7 +77,10 @@ class States:
                 if max(self._epochs().values(), default=0) >= epoch:
                     return
             if not told:
-                print(f"another process trains this trajectory; waiting for epoch {epoch} or its end", flush=True)
+                print(
+                    f"another process trains this trajectory; waiting until it has come to epoch {epoch}, or ends",
+                    flush=True,
+                )
                 told = True
 
     def write(self, variables: list[np.ndarray], rows: Rows, seconds: list[float]) -> None:
@@ -100,7 +103,7 @@ class States:
                 state = _read(path)  # or another process has made room
                 if state:
                     return state
-                print(f"warning: {path}: damaged, so removed and not used", file=sys.stderr)
+                print(f"warning: {path}: damaged, so not used, and removed", file=sys.stderr)
                 path.unlink(missing_ok=True)
         return None
 
@@ -118,12 +121,15 @@ class States:
                     kept.append((about.st_mtime_ns, path, about.st_size))
                 elif path.name.startswith(".") and about.st_mtime < time.time() - WRITING:
                     path.unlink()
-        size = sum(bytes_ for _, _, bytes_ in kept)
+        before = size = sum(bytes_ for _, _, bytes_ in kept)
         for _, path, bytes_ in sorted(kept):
             if size <= self.max_bytes:
                 break
             path.unlink(missing_ok=True)
             size -= bytes_
+        if size < before:
+            within = f"to stay within trajectories.max_gb={self.max_bytes / 1e9:g}"
+            print(f"{(before - size) / 1e6:.1f} MB of {self.store.name} removed {within}", flush=True)
 
     @contextmanager
     def _warning(self, what: str) -> Iterator[None]:

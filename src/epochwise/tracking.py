@@ -202,12 +202,12 @@ class Run:
             return None
         return [run.info.run_id for run in known if run.info.status == "RUNNING"]
 
-    def end_left(self, run_ids: list[str], status: str) -> bool:
-        """End runs whose process is gone; whether that has worked."""
+    def end_left(self, run_ids: list[str], status: str, last: float | None) -> bool:
+        """End runs whose process is gone, at its `last` sign in seconds since 1970; whether that has worked."""
         try:
             for run_id in run_ids:
                 self.client.set_tag(run_id, "failure", "its process was killed")
-                self.client.set_terminated(run_id, status)
+                self.client.set_terminated(run_id, status, last and int(last * 1000))
         except Exception as error:  # see left_running
             _warn(error, "an earlier run that was killed is still RUNNING there")
             return False
