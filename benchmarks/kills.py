@@ -11,6 +11,7 @@ import argparse
 import csv
 import hashlib
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -111,7 +112,8 @@ def train_with_keras(folder: Path, process: str, source: str) -> None:
 def run(way: Epochwise, name: str, process: str, kill_after: float | None = None) -> float:
     """Run to the end, or kill so many seconds after training has started. Returns seconds from start to saved model."""
     with (way.clone / "log.txt").open("a") as log:
-        child = subprocess.Popen(way.command(name, process), cwd=way.clone, stdout=log, stderr=log)
+        code = os.environ | {"PYTHONPATH": str(way.clone / "src")}  # the clone's, which no edit changes meanwhile
+        child = subprocess.Popen(way.command(name, process), cwd=way.clone, env=code, stdout=log, stderr=log)
     while not way.file(name, process, "config.yaml").exists() and child.poll() is None:
         time.sleep(0.01)
     started = time.monotonic()
