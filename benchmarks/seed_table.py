@@ -1,6 +1,6 @@
 """README's table of the write-up's experiment, from run directories: mean ± standard deviation over seeds.
 
-epochwise run -m experiment=seed seed=0,1,2,3,4 train.epochs=10,12 train.reuse=false    # about two hours on two cores
+epochwise run -m experiment=seed seed=0,1,2,3,4 train.epochs=10,12 train.reuse=false    # about 80 minutes on two cores
 python benchmarks/seed_table.py multirun/*/*/*/
 """
 
