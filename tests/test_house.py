@@ -12,6 +12,7 @@ PACKAGE = ROOT / "src" / "epochwise"
 # Modules whose change leaves results as they are: a new message or tag must not train again.
 NOT_DECISIVE = {"__init__", "__main__", "check", "config", "files", "lineage", "overrides", "pipeline", "predict"}
 NOT_DECISIVE |= {"project", "reproduce", "rundir", "running", "states", "sweep", "tracking", "trajectory"}
+NOT_DECISIVE |= {"charts", "conductor", "leaderboard", "plan", "promote", "sweep_view", "sweepdir", "worker"}
 
 
 def imports(module: str) -> set[str]:

@@ -21,7 +21,8 @@ def test_processes_at_once_share_one_trajectory(project, lasts):
         process.communicate(timeout=300)
     assert [process.returncode for process in processes] == [0] * len(lasts)
     epochs = ",".join(map(str, lasts))
-    project.ok("epochwise", "run", "-m", f"train.epochs={epochs}", "train.reuse=false", "hydra.sweep.dir=outputs/alone")
+    alone = ("train.reuse=false", "sweep.rerun=true", "hydra.sweep.dir=outputs/alone")
+    project.ok("epochwise", "run", "-m", f"train.epochs={epochs}", *alone)
     trained = 0
     for number, last in enumerate(lasts):
         shared, alone = project.path / "outputs/at once" / str(last), project.path / "outputs/alone" / str(number)

@@ -9,6 +9,7 @@ from pathlib import Path
 from epochwise import InputError, RunError, __version__
 from epochwise.project import find_root
 
+FORMATS = ("table", "markdown", "csv", "json")
 _AFTER_REMOVAL = " (mend it, then `dvc checkout --force` brings back the outputs that DVC has removed)"
 
 
@@ -89,9 +90,24 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="classify random test images with a model")
     predict.add_argument("--random", type=int, required=True, metavar="N", help="how many test images to draw")
     predict.add_argument("--seed", type=int, help="draw the same images again")
-    predict.add_argument("--model", metavar="RUN_ID|PATH", help="a run's id or directory (default: models)")
+    which = "the registry's champion, a run's id or directory (default: models)"
+    predict.add_argument("--model", metavar="champion|RUN_ID|PATH", help=which)
     predict.add_argument("--out", default="predictions.png", metavar="PNG", help="where the picture goes")
     predict.set_defaults(command=_predict)
+
+    does = "the leaderboard of a sweep, best first by validation"
+    compare = commands.add_parser("compare", help=does, description=does)
+    compare.add_argument("--sweep", metavar="ID", help="its id or its directory (default: the latest)")
+    compare.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    compare.set_defaults(command=_compare)
+
+    does = "make a run the champion in MLflow's registry: the best of a sweep on validation, unless told which"
+    promote = commands.add_parser("promote", help=does, description=does)
+    promote.add_argument("run_id", nargs="?", metavar="RUN_ID", help="as in run.json and in MLflow")
+    promote.add_argument("--sweep", metavar="ID", help="its id or its directory (default: the latest)")
+    promote.add_argument("--force", action="store_true", help="replace a champion that is better, or not comparable")
+    promote.add_argument("--params", action="store_true", help="also write its parameters into params.yaml")
+    promote.set_defaults(command=_promote)
 
     does = "train a run again from nothing, with its own code and data, and say whether the result is the same"
     reproduce = commands.add_parser("reproduce", help=does, description=does)
@@ -125,6 +141,29 @@ def _run(_: argparse.Namespace, rest: list[str]) -> None:
     from epochwise.sweep import run
 
     run(rest)
+
+
+def _compare(arguments: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise InputError(f"unknown argument {rest[0]}")
+    from epochwise import leaderboard, sweepdir
+
+    root = find_root()
+    board = leaderboard.make(root, sweepdir.find(root, arguments.sweep))
+    if arguments.format == "table":
+        leaderboard.show(board)
+    else:
+        print(leaderboard.text(board, arguments.format), end="")
+
+
+def _promote(arguments: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise InputError(f"unknown argument {rest[0]}")
+    if arguments.run_id and arguments.sweep:
+        raise InputError("--sweep names where the best run is looked for; leave it out if you name the run")
+    from epochwise.promote import promote
+
+    promote(arguments.run_id, arguments.sweep, arguments.force, arguments.params)
 
 
 def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:

@@ -79,16 +79,36 @@ class Trajectories:
 
 
 @dataclass
+class Sweep:
+    rerun: bool = MISSING
+
+
+@dataclass
 class Config(Params):
     """The whole configuration: the parameters, and from conf/ how to run."""
 
     train: Training = field(default_factory=Training)
     trajectories: Trajectories = field(default_factory=Trajectories)
     tracking: Tracking = field(default_factory=Tracking)
+    sweep: Sweep = field(default_factory=Sweep)
 
 
 def load(overrides: list[str]) -> DictConfig:
     """Compose and check the configuration for Hydra `overrides`. Raises InputError with one line if it is wrong."""
+    cfg = _compose(overrides)
+    check(cfg, overrides)
+    return cfg
+
+
+def hydra_settings(overrides: list[str]) -> DictConfig:
+    """How Hydra itself is set for `overrides`, none of them a sweep: mode, launcher, sweeper, directories.
+
+    Raises InputError as `load` does, but does not check values.
+    """
+    return _compose(overrides, return_hydra_config=True).hydra
+
+
+def _compose(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
     from hydra import compose, initialize_config_dir
 
     from epochwise.overrides import refuse_unknown
@@ -97,11 +117,11 @@ def load(overrides: list[str]) -> DictConfig:
     refuse_unknown(overrides, list(_leaves(OmegaConf.structured(Config))), find_root() / "conf")
     try:
         with initialize_config_dir(str(find_root() / "conf"), version_base="1.3"):
-            cfg = compose("config", overrides)
-        OmegaConf.resolve(cfg)
+            cfg = compose("config", overrides, return_hydra_config)
+        if not return_hydra_config:  # of which parts are known in a job only
+            OmegaConf.resolve(cfg)
     except Exception as error:  # Hydra's, OmegaConf's and the YAML parser's errors, and plain ones from inside them
         raise InputError(_composition_problem(error)) from error
-    check(cfg, overrides)
     return cfg
 
 
@@ -209,6 +229,11 @@ def parameters(cfg: DictConfig) -> dict[str, object]:
 
 def parameter_keys() -> list[str]:
     return list(_leaves(OmegaConf.structured(Params)))
+
+
+def how_to_run() -> list[str]:
+    """The keys that leave every result as it is."""
+    return [key for key in _leaves(OmegaConf.structured(Config)) if key not in parameter_keys()]
 
 
 def as_overrides(cfg: DictConfig) -> list[str]:

@@ -59,9 +59,11 @@ def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Pa
     """Draw N×H×W×C pictures in 0…1 in a grid, each under its title."""
     columns = min(6, max(1, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
-    size = (max(1.6 * columns, 5), 1.9 * rows + 0.6)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    figure.suptitle(heading, fontsize=11)
+    width, height = max(1.6 * columns, 5), 1.9 * rows + 0.6
+    # Placed by numbers: for so many small pictures a layout engine takes longer than all else that is drawn.
+    places = {"left": 0.02, "right": 0.98, "bottom": 0.1 / height, "top": 1 - 0.95 / height, "hspace": 0.4}
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, gridspec_kw=places)
+    figure.suptitle(heading, fontsize=11, y=1 - 0.15 / height, va="top")
     for axes in grid.flat:
         axes.axis("off")
     for axes, picture, title, colour in zip(grid.flat, pictures, titles, colours, strict=False):

@@ -24,6 +24,7 @@ class Lineage:
     git_diff: str
     overrides: tuple[str, ...]
     reproduce: str
+    sweep: str = ""
 
     def tags(self) -> dict[str, str]:
         """As MLflow tags; DVC's environment says which stage and which experiment this process is."""
@@ -34,6 +35,7 @@ class Lineage:
             "dvc.stage": os.environ.get("DVC_STAGE"),
             "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
             "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+            "sweep.id": self.sweep,
             "overrides": " ".join(self.overrides),
             "reproduce": self.reproduce,
             "version.python": platform.python_version(),
@@ -43,8 +45,8 @@ class Lineage:
         return {key: value for key, value in found.items() if value}
 
 
-def trace(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
-    """The lineage of a run of `cfg` that starts now in the project at `root`."""
+def trace(root: Path, cfg: DictConfig, overrides: list[str], sweep: str = "") -> Lineage:
+    """The lineage of a run of `cfg`, of that `sweep` if any, that starts now in the project at `root`."""
     commit = _git(root, "rev-parse", "HEAD")
     scope = [".", *(f":(exclude){path}" for path in RESULTS)]
     changed = _git(root, "status", "--porcelain", "--", *scope) or ""
@@ -55,7 +57,7 @@ def trace(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
     command = shlex.join(["epochwise", "run", *as_overrides(cfg)])
     checkout = f"git checkout {commit} && " if commit else ""
     apply = "git apply git.diff && " if patch else ""  # an artifact of the run
-    return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{apply}{command}")
+    return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{apply}{command}", sweep)
 
 
 def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import InputError, rundir, running, sources
+from epochwise import InputError, RunError, rundir, running, sources
 from epochwise.config import check_network, check_split, parameter_keys, parameters
 from epochwise.data import META, Prepared
 from epochwise.files import digest, read_json, write_json, write_text
@@ -17,6 +17,7 @@ from epochwise.lineage import changed_parameters, trace
 from epochwise.prepare import prepare
 from epochwise.project import find_root, main_root
 from epochwise.tracking import Run
+from epochwise.trajectory import fingerprint
 
 PREPARED, MODELS, REPORTS = Path("data/prepared"), Path("models"), Path("reports")  # DVC's outputs, see dvc.yaml
 PREPARING_CODE = ("data.py", "prepare.py", "sources.py")
@@ -77,12 +78,18 @@ def _check_trained_with(cfg: DictConfig, trained: DictConfig) -> None:
         raise InputError(f"{MODELS}: was trained with {', '.join(other)}, not with what is asked for; train again")
 
 
-def run_all(cfg: DictConfig, folder: Path, overrides: list[str], preset: str = "") -> None:
-    """All stages for one configuration in `folder`, DVC's outputs untouched."""
+def run_all(
+    cfg: DictConfig, folder: Path, overrides: list[str], name: str, sweep: str = "", expected: str | None = None
+) -> None:
+    """All stages for one configuration in `folder`, DVC's outputs untouched.
+
+    A sweep gives its id and the `expected` fingerprint. Raises RunError if the run would be another one.
+    """
     check_data(cfg)
     prepared = prepared_for(cfg)
-    name = " ".join(part for part in (preset, run_name(overrides)) if part) or "run"
-    with tracked(cfg, prepared, folder, overrides, name) as (run, record):
+    if expected and expected != fingerprint(cfg, prepared.sha256):
+        raise RunError("code, libraries or data were changed while the sweep ran; start it again")
+    with tracked(cfg, prepared, folder, overrides, name, sweep) as (run, record):
         from epochwise.evaluate import evaluate
         from epochwise.train import train
 
@@ -150,11 +157,11 @@ def check_source(folder: Path, prepare: DictConfig) -> None:
 
 @contextmanager
 def tracked(
-    cfg: DictConfig, prepared: Prepared, folder: Path, overrides: list[str], name: str
+    cfg: DictConfig, prepared: Prepared, folder: Path, overrides: list[str], name: str, sweep: str = ""
 ) -> Iterator[tuple[Run, dict]]:
     """A run that begins now, in run.json and in MLflow, and that ends with the truth: FINISHED, FAILED or KILLED."""
     check_network(cfg, prepared.image_shape)
-    lineage = trace(find_root(), cfg, overrides)
+    lineage = trace(find_root(), cfg, overrides, sweep)
     record = rundir.new_record(cfg, lineage, prepared.sha256)
     run, token = Run(main_root()), record["run_id"]
     server = run.server if cfg.tracking.enabled else None

@@ -9,15 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from epochwise import InputError, figures, rundir
+from epochwise.config import load
 from epochwise.pipeline import MODELS, prepared_for
 from epochwise.project import find_root, main_root
-from epochwise.tracking import fetch_run
+from epochwise.tracking import CHAMPION, champion, fetch_run
 
 
 def predict_random(count: int, model: Path | str | None, seed: int | None, out: Path) -> None:
     """Print a table of `count` test images drawn at random (the same for the same `seed`) and draw them into `out`.
 
-    `model` is a run directory, a .keras file in one, or a run's id; None means the pipeline's. Raises InputError.
+    `model` is a run directory, a .keras file in one, a run's id or `champion`; None means the pipeline's. Raises
+    InputError.
     """
     if count < 1:
         raise InputError(f"--random must be 1 or more, got {count}")
@@ -56,6 +58,12 @@ def _model_file(model: Path | str | None, scratch: Path) -> Path:
         return root / MODELS / rundir.MODEL
     if isinstance(model, Path):
         return model / rundir.MODEL if model.is_dir() else model
+    if model == CHAMPION:
+        name = load([]).tracking.experiment
+        found = champion(main_root(), name)
+        if found is None:
+            raise InputError(f"{name}: has no champion in MLflow's registry; `epochwise promote` makes one")
+        model = found["run_id"]
     folder = rundir.find(root, model)
     if folder is None:
         fetch_run(main_root(), model, scratch)

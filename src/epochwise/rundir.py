@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -23,7 +24,7 @@ def new_record(cfg: DictConfig, lineage: Lineage, data_sha256: str) -> dict:
     return {
         "run_id": uuid.uuid4().hex,
         "experiment": cfg.tracking.experiment,
-        "fingerprint": fingerprint(trajectory_key(identity), cfg.train.epochs),
+        "fingerprint": fingerprint(cfg, data_sha256),
         "trajectory": trajectory_key(identity),
         "weights_sha256": None,
         "data_sha256": data_sha256,
@@ -81,13 +82,28 @@ def read_finished(folder: Path) -> dict:
     return record
 
 
+def all_of(root: Path) -> Iterator[Path]:
+    """The run directories of `epochwise run`, the latest first."""
+    for pattern in ("outputs/*/*", "multirun/*/*/*"):
+        yield from sorted((path.parent for path in root.glob(f"{pattern}/{RECORD}")), reverse=True)
+
+
+def complete(folder: Path) -> dict | None:
+    """run.json of a run that is trained, evaluated and FINISHED, with all its results beside it; else None."""
+    try:
+        record = read_json(folder / RECORD)
+    except InputError:
+        return None
+    whole = all((folder / name).is_file() for name in (CONFIG, HISTORY, MODEL, METRICS))
+    return record if whole and record.get("status") == "FINISHED" else None
+
+
 def find(root: Path, run_id: str) -> Path | None:
     """The run directory of `run_id` in models/, outputs/ or multirun/, or None."""
-    for pattern in ("models", "outputs/*/*", "multirun/*/*/*"):
-        for folder in root.glob(pattern):
-            try:
-                if read_json(folder / RECORD).get("run_id") == run_id:
-                    return folder
-            except InputError:  # another run's record, torn or not there, is no reason not to find this one
-                continue
+    for folder in (root / "models", *all_of(root)):
+        try:
+            if read_json(folder / RECORD).get("run_id") == run_id:
+                return folder
+        except InputError:  # another run's record, torn or not there, is no reason not to find this one
+            continue
     return None

@@ -28,6 +28,11 @@ POLL = 0.1  # seconds between two looks at what another process trains; an epoch
 WRITING = 3600  # seconds after which a file that is still under a temporary name belongs to a process that died
 
 
+def kept_epoch(store: Path, key: str, most: int) -> int:
+    """The newest epoch up to `most` of which the trajectory `key` has a state, by the files' names; 0 if none."""
+    return max((epoch for epoch in _epochs(store / key).values() if epoch <= most), default=0)
+
+
 @dataclass(frozen=True)
 class State:
     """All variables of model and optimizer, in their order, after `epoch`; rows and seconds of each epoch up to it."""
@@ -74,7 +79,7 @@ class States:
                 lock.acquire(timeout=POLL, poll_interval=POLL)
                 return
             except Timeout:
-                if max(self._epochs().values(), default=0) >= epoch:
+                if max(_epochs(self.folder).values(), default=0) >= epoch:
                     return
             if not told:
                 print(
@@ -97,7 +102,7 @@ class States:
 
     def _newest(self, most: int) -> State | None:
         """The newest sound state up to `most`; unsound ones are named in a warning and removed."""
-        found = self._epochs()
+        found = _epochs(self.folder)
         for path in sorted((path for path in found if found[path] <= most), key=found.get, reverse=True):
             with self._warning(f"{path.name} is not readable, so not used"), suppress(FileNotFoundError):
                 state = _read(path)  # or another process has made room
@@ -106,10 +111,6 @@ class States:
                 print(f"warning: {path}: damaged, so not used, and removed", file=sys.stderr)
                 path.unlink(missing_ok=True)
         return None
-
-    def _epochs(self) -> dict[Path, int]:
-        names = ((path, NAME.fullmatch(path.name)) for path in self.folder.glob("*.npz"))
-        return {path: int(match[1]) for path, match in names if match}
 
     def _shrink(self) -> None:
         """Remove what was not used for longest, of all trajectories, until the store is within its size."""
@@ -137,6 +138,11 @@ class States:
             yield
         except OSError as error:
             print(f"warning: {self.folder}: {what} ({error})", file=sys.stderr)
+
+
+def _epochs(folder: Path) -> dict[Path, int]:
+    names = ((path, NAME.fullmatch(path.name)) for path in folder.glob("*.npz"))
+    return {path: int(match[1]) for path, match in names if match}
 
 
 def _read(path: Path) -> State | None:

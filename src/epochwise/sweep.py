@@ -1,48 +1,113 @@
-"""`epochwise run`: one configuration, or with -m every point of a grid, through Hydra."""
+"""`epochwise run`: one configuration, or with -m (or +sweep=…) every point of a grid, through Hydra."""
 
+import json
+import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import InputError, RunError, config, overrides
-from epochwise.pipeline import check_data, run_all
+from epochwise import InputError, RunError, config, overrides, sweepdir
+from epochwise.pipeline import check_data, prepared_for, run_all, run_name, store
 from epochwise.project import find_root
+from epochwise.sweepdir import Point, Sweep
+from epochwise.trajectory import fingerprint
+
+LAUNCHER = "hydra_plugins.epochwise_launcher.EpochwiseLauncher"
 
 
 def run(arguments: list[str]) -> None:
-    """Run Hydra's command line `arguments` (key=value …, -m, --cfg job …).
+    """Run Hydra's command line `arguments` (key=value …, -m, +sweep=…, --cfg job …).
 
     Every configuration is checked before the first one runs. Raises InputError with all that is wrong, and RunError
-    at the end if jobs failed; a failed job does not stop the others.
+    at the end if runs failed; a failed run of a sweep does not stop the others.
     """
-    import hydra
+    parsed = _parse(arguments)
+    plain = [override.input_line for override in overrides.parse(parsed.overrides) if not override.is_sweep_override()]
+    settings = config.hydra_settings(plain)
+    if parsed.multirun or (settings.mode == RunMode.MULTIRUN and not (parsed.cfg or parsed.info)):
+        _run_sweep(parsed.overrides, settings)
+    else:
+        _run_one(arguments, parsed.overrides)
+
+
+def job(cfg: DictConfig) -> None:
+    """What Hydra runs: one run, or one point of a sweep unless that is finished by now."""
     from hydra.core.hydra_config import HydraConfig
 
-    parsed = _parse(arguments)
-    _check_all(overrides.grid(parsed.overrides) if parsed.multirun else [parsed.overrides])
+    this = HydraConfig.get()
+    folder, typed = Path(this.runtime.output_dir), list(this.overrides.task)
+    OmegaConf.resolve(cfg)
+    config.check(cfg)
+    if this.mode != RunMode.MULTIRUN:
+        parts = (this.runtime.choices.experiment, run_name(typed))
+        run_all(cfg, folder, typed, " ".join(filter(None, parts)) or "run")
+        return
+    sweep = sweepdir.read(Path(this.sweep.dir))
+    point = sweep.points[this.job.num]
+    if point.refused:
+        raise InputError(point.refused)
+    if not cfg.sweep.rerun and point.job in sweepdir.finished(find_root(), sweep):
+        print(f"have it: {point.name}")
+        return
+    run_all(cfg, folder, typed, point.name, sweep.id, point.fingerprint)
+
+
+def _run_one(arguments: list[str], typed: list[str]) -> None:
+    check_data(config.load(typed))
     failures: list[Exception] = []
 
-    def job(cfg: DictConfig) -> None:
-        this = HydraConfig.get()
+    def one(cfg: DictConfig) -> None:
         try:
-            OmegaConf.resolve(cfg)
-            config.check(cfg)
-            run_all(
-                cfg, Path(this.runtime.output_dir), list(this.overrides.task), this.runtime.choices.experiment or ""
-            )
-        except (InputError, RunError, OSError) as error:
+            job(cfg)
+        except (InputError, RunError, OSError) as error:  # told in one line, where Hydra prints a traceback
             failures.append(error)
-            if parsed.multirun:
-                print(f"failed: {' '.join(this.overrides.task)}: {error}", file=sys.stderr)
+
+    _hydra(one, arguments)
+    if failures:
+        raise failures[0]
+
+
+def _run_sweep(typed: list[str], settings: DictConfig) -> None:
+    from epochwise import leaderboard
+
+    typed = [*typed, *_share_of_cores(typed, settings)]
+    cfg, points = _points(_grid(typed, settings))
+    sweep = _open(typed, settings, cfg, points)
+    with _alone(sweep.folder):
+        sweep.write()
+        try:
+            _hydra(job, ["--multirun", *typed, overrides.text("hydra.sweep.dir", str(sweep.folder))])
+        finally:
+            if settings.launcher.get("_target_") != LAUNCHER and cfg.tracking.enabled:
+                _publish(sweep.folder, cfg)
+            board = leaderboard.make(find_root(), sweepdir.read(sweep.folder))
+            leaderboard.write(board)
+            leaderboard.show(board)
+    if board.failures or board.missing:
+        raise RunError(f"{len(board.failures)} of {len(points)} runs failed, see above")
+
+
+def _publish(folder: Path, cfg: DictConfig) -> None:
+    """What our own launcher leaves to its workers, for another one of Hydra's: MLflow is imported here."""
+    from epochwise import leaderboard
+    from epochwise.conductor import publish_board
+
+    sweep = sweepdir.read(folder)
+    board = leaderboard.make(find_root(), sweep)
+    leaderboard.write(board)
+    sweep.link = publish_board(board, cfg)
+    sweep.write()
+
+
+def _hydra(task, arguments: list[str]) -> None:
+    import hydra
 
     sys.argv = ["epochwise run", *arguments]
-    hydra.main(version_base="1.3", config_path=str(find_root() / "conf"), config_name="config")(job)()
-    if failures and not parsed.multirun:
-        raise failures[0]
-    if failures:
-        raise RunError(f"{len(failures)} of the sweep's jobs failed, see above")
+    hydra.main(version_base="1.3", config_path=str(find_root() / "conf"), config_name="config")(task)()
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -61,16 +126,102 @@ def _parse(arguments: list[str]) -> Namespace:
     return parsed
 
 
-def _check_all(jobs: list[list[str]]) -> None:
-    problems, threads = [], set()
-    for job in jobs:
+def _share_of_cores(typed: list[str], settings: DictConfig) -> list[str]:
+    """train.threads for jobs that run side by side, unless it was told: the cores divided, or one if all are to fit."""
+    n_jobs = settings.launcher.get("n_jobs", 1)
+    if n_jobs == 1 or overrides.place("train.threads", typed, find_root() / "conf") != "params.yaml":
+        return []
+    from epochwise.conductor import cores
+
+    threads = max(1, cores() // n_jobs) if n_jobs > 0 else 1
+    print(f"train.threads={threads} for each of the jobs that run side by side; it is part of the result")
+    return [f"train.threads={threads}"]
+
+
+def _grid(typed: list[str], settings: DictConfig) -> list[list[str]]:
+    """The overrides of each job, in Hydra's order. Raises InputError for a sweep over what is not a parameter."""
+    preset = [f"{key}={values}" for key, values in (settings.sweeper.get("params") or {}).items()]
+    task = [line for line in (*preset, *typed) if not line.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    for override in overrides.parse(task):
+        key = override.key_or_group
+        if override.is_sweep_override() and key in config.how_to_run():
+            raise InputError(f"command line: {key} cannot be swept, for it changes no result")
+    return overrides.grid(task)
+
+
+def _points(jobs: list[list[str]]) -> tuple[DictConfig, list[Point]]:
+    """A configuration of the sweep, and its points, each one's data prepared. Raises InputError with all bad ones."""
+    problems, configs = [], []
+    for typed in jobs:
         try:
-            cfg = config.load(job)
+            cfg = config.load(typed)
             check_data(cfg)
-            threads.add(cfg.train.threads)
+            configs.append(cfg)
         except InputError as error:
-            problems.append(f"{' '.join(job)}: {error}" if len(jobs) > 1 else str(error))
-    if len(threads) > 1:
-        problems.append("train.threads must be the same in all jobs: they share one process, which sets it once")
+            problems.append(f"{' '.join(typed)}: {error}" if len(jobs) > 1 else str(error))
     if problems:
         raise InputError("\n".join(problems))
+    data: dict[str, dict] = {}
+    points = []
+    for number, (typed, cfg) in enumerate(zip(jobs, configs, strict=True)):
+        key = json.dumps(OmegaConf.to_container(cfg.prepare))
+        about = data.get(key) or data.setdefault(key, _prepared(cfg))
+        if not about.get("refused"):
+            about = about | {"fingerprint": fingerprint(cfg, about["data_sha256"])}
+        points.append(Point(number, _name(typed, jobs), typed, config.parameters(cfg), **about))
+    return configs[0], points
+
+
+def _prepared(cfg: DictConfig) -> dict[str, str]:
+    """The sha256 of the data, or why it cannot be prepared: then the runs that need it fail, and no others."""
+    try:
+        return {"data_sha256": prepared_for(cfg).sha256}
+    except (InputError, OSError) as error:
+        return {"refused": str(error)}
+
+
+def _name(typed: list[str], jobs: list[list[str]]) -> str:
+    """What tells a job from the others: `epochs=12 dense_dropout=0.5`; of a sweep of one, what was typed."""
+    common = set.intersection(*map(set, jobs))
+    varied = [line.lstrip("+") for line in typed if line not in common]
+    return " ".join(line.rpartition("=")[0].split(".")[-1] + "=" + line.rpartition("=")[2] for line in varied) or (
+        run_name(typed) or "run"
+    )
+
+
+def _open(typed: list[str], settings: DictConfig, cfg: DictConfig, points: list[Point]) -> Sweep:
+    """The sweep that the same command began, to go on with it; else a new one in Hydra's directory."""
+    folder = (find_root() / settings.sweep.dir).resolve()
+    told = any(line.startswith("hydra.sweep.dir=") for line in typed)
+    reuse = bool(store(cfg))
+    about = (cfg.tracking.experiment, reuse, [point.fingerprint or point.overrides for point in points])
+    for known in [] if told or cfg.sweep.rerun else sweepdir.known(find_root()):
+        these = [point.fingerprint or point.overrides for point in known.points]
+        if about == (known.experiment, known.reuse, these):
+            print(f"sweep {known.id} goes on ({known.folder.relative_to(find_root())})", flush=True)
+            return known
+    typed_first = [override.key_or_group for override in overrides.parse(points[0].overrides)]
+    keys = dict.fromkeys(key for key in (*typed_first, *config.parameter_keys()) if key in config.parameter_keys())
+    values = {key: {json.dumps(point.parameters[key]) for point in points} for key in keys}
+    return Sweep(
+        folder=folder,
+        id="_".join(folder.parts[-2:]),
+        command=shlex.join(["epochwise", "run", "-m", *typed]),
+        experiment=cfg.tracking.experiment,
+        varied=[key for key, different in values.items() if len(different) > 1],
+        points=points,
+        reuse=reuse,
+        validates_on_test=not all(point.parameters["prepare.validation_size"] for point in points),
+    )
+
+
+def _alone(folder: Path) -> FileLock:
+    """A lock on the sweep's directory: the same command, given twice at once, would write the same run directories."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"{folder}: another process runs this sweep; waiting for its end", flush=True)
+        lock.acquire()
+    return lock

@@ -12,9 +12,10 @@ import os
 import re
 import sqlite3
 import sys
+import tempfile
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from epochwise.files import digest, replacing
 from epochwise.lineage import Lineage
 
 MOST_METRICS = 1000  # in one call of MLflow's log_batch
+CHAMPION = "champion"  # the alias in the registry
 LOCAL_UI = "http://127.0.0.1:5000"
 COMPARED = (  # the few parameters that are always shown, beside those that a run varies; all are in config.yaml
     "seed",
@@ -90,6 +92,14 @@ class Run:
             run._look_up()
         return run
 
+    @classmethod
+    def connected(cls, root: Path, cfg: DictConfig) -> "Run":
+        """The tracking server, without a run."""
+        run = cls(root)
+        if cfg.tracking.enabled:
+            run._connect()
+        return run
+
     @property
     def published(self) -> str | bool:
         """The tracking server that knows the whole run so far, without its password; or False."""
@@ -108,11 +118,11 @@ class Run:
 
     def give_up(self, error: Exception) -> None:
         self.failed = True
-        _warn(error, "going on without it, results are on disk")
+        warn(error, "going on without it, results are on disk")
 
     def _connect(self) -> None:
         try:
-            self.client = _client(self.root, self.uri)
+            self.client = connect(self.root, self.uri)
         except Exception as error:  # see _best_effort
             self.give_up(error)
 
@@ -150,6 +160,8 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
+        # What is logged first, MLflow's comparison of runs opens with.
+        rows = [{key: row[key] for key in sorted(row, key=lambda key: key != "val_accuracy")} for row in rows]
         points = [Metric(key, row[key], now, row["epoch"]) for row in rows for key in row if key != "epoch"]
         for start in range(0, len(points), MOST_METRICS):
             self.client.log_batch(self.id, points[start : start + MOST_METRICS])
@@ -198,7 +210,7 @@ class Run:
             where = self.client.get_experiment_by_name(experiment)
             known = self.client.search_runs([where.experiment_id], f"tags.`run.token` = '{token}'") if where else []
         except Exception as error:  # see _best_effort; another run's trouble does not end this one's tracking
-            _warn(error, "an earlier run that was killed is still RUNNING there")
+            warn(error, "an earlier run that was killed is still RUNNING there")
             return None
         return [run.info.run_id for run in known if run.info.status == "RUNNING"]
 
@@ -209,7 +221,7 @@ class Run:
                 self.client.set_tag(run_id, "failure", "its process was killed")
                 self.client.set_terminated(run_id, status, last and int(last * 1000))
         except Exception as error:  # see left_running
-            _warn(error, "an earlier run that was killed is still RUNNING there")
+            warn(error, "an earlier run that was killed is still RUNNING there")
             return False
         return True
 
@@ -246,21 +258,62 @@ def ensure_experiment(client, root: Path, name: str) -> str:
 
 
 def fetch_run(root: Path, run_id: str, folder: Path) -> None:
-    """Download a run's own files and its model into `folder`. Raises InputError if MLflow has no such run."""
+    """Make `folder` the run directory of a run, from MLflow. Raises InputError if it has none or no model."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        client = _client(root, tracking_uri(root))
-        for item in client.list_artifacts(run_id):
+    with _refusing(f"{run_id}: no run with a model here or in MLflow"):
+        client = connect(root, tracking_uri(root))
+        for item in [*client.list_artifacts(run_id), *client.list_artifacts(run_id, "evaluation")]:
             if not item.is_dir:
-                client.download_artifacts(run_id, item.path, str(folder))
-        model = client.download_artifacts(run_id, "model/data/model.keras", str(folder))
-        Path(model).rename(folder / "model.keras")
-    except Exception as error:  # see _best_effort
-        reason = _without_password(" ".join(str(error).split()))
-        raise InputError(f"{run_id}: no run with a model here or in MLflow ({reason})") from error
+                _download(client, run_id, item.path, folder)
+        _download(client, run_id, "model/data/model.keras", folder)
 
 
-def _client(root: Path, uri: str):
+def champion(root: Path, name: str) -> dict[str, str] | None:
+    """The champion of the registered model `name`: its tags, `run_id` and `version`; None if there is none.
+
+    Raises InputError if MLflow does not answer.
+    """
+    with _refusing(f"{name}: no answer from MLflow's registry"):
+        client = connect(root, tracking_uri(root))
+        for model in client.search_registered_models(f"name = '{name}'"):
+            if number := model.aliases.get(CHAMPION):
+                version = client.get_model_version(name, number)
+                return version.tags | {"run_id": version.run_id, "version": str(number)}
+    return None
+
+
+def register(root: Path, name: str, run_id: str, tags: dict[str, str]) -> str:
+    """Make the run's model the newest version of the registered model `name`, and that the champion; its number.
+
+    Raises InputError if MLflow has no such run, or no model of it.
+    """
+    with _refusing(f"{run_id}: cannot be registered in MLflow"):
+        client = connect(root, tracking_uri(root))
+        import mlflow
+
+        experiment_id = client.get_run(run_id).info.experiment_id
+        (logged,) = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=1)
+        version = mlflow.register_model(f"models:/{logged.model_id}", name, tags=tags).version
+        client.set_registered_model_alias(name, CHAMPION, version)
+    return str(version)
+
+
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Turn whatever MLflow raises (see _best_effort) into InputError: here the server is what was asked for."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(f"{what} ({_without_password(' '.join(str(error).split()))})") from error
+
+
+def _download(client, run_id: str, path: str, folder: Path) -> None:
+    """One artifact, whatever folder it is in there, into `folder` itself."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        Path(client.download_artifacts(run_id, path, scratch)).replace(folder / Path(path).name)
+
+
+def connect(root: Path, uri: str):
     # Set before the import: telemetry starts with it, and the default retries hold up one call for four minutes.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -291,7 +344,7 @@ def _make_database(path: Path) -> None:
         database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
 
 
-def _warn(error: Exception, outcome: str) -> None:
+def warn(error: Exception, outcome: str) -> None:
     reason = textwrap.shorten(_without_password(str(error)), 300, placeholder=" …")
     print(f"warning: MLflow ({type(error).__name__}: {reason}); {outcome}", file=sys.stderr)
 

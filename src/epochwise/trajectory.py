@@ -49,9 +49,10 @@ def trajectory_key(identity: dict) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(trajectory: str, epochs: int) -> str:
+def fingerprint(cfg: DictConfig, data_sha256: str) -> str:
     """SHA-256 that identifies a run: its trajectory, and how far along it."""
-    return trajectory_key({"trajectory": trajectory, "epochs": epochs})
+    trajectory = trajectory_key(legs(cfg, data_sha256)[-1].identity)
+    return trajectory_key({"trajectory": trajectory, "epochs": cfg.train.epochs})
 
 
 @functools.cache

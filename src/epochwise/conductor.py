@@ -1,0 +1,286 @@
+"""The jobs of a sweep, given to workers: what is finished is not run again, and no failure stops the others."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+from rich.console import Console
+
+from epochwise import leaderboard, running, sweepdir
+from epochwise.files import read_json
+from epochwise.pipeline import settle_left_behind, store
+from epochwise.plan import Job, choose, to_train
+from epochwise.project import find_root, main_root
+from epochwise.rundir import RECORD
+from epochwise.sweep_view import fetch_finished, publish
+from epochwise.sweepdir import Point, Sweep
+from epochwise.tracking import Run
+from epochwise.trajectory import legs
+from epochwise.worker import Answer, Worker, answered
+
+LOOK = 1.0  # seconds between two looks at how far the running jobs are
+
+
+def launch(folder: Path, context: HydraContext, configs: dict[int, DictConfig], n_jobs: int) -> None:
+    """Run those of the jobs in `configs` that are missing, of the sweep in `folder`, `n_jobs` at once; then publish.
+
+    Why a job failed is left in sweep.json. KeyboardInterrupt and SystemExit end the workers, as SIGTERM does.
+    """
+    sweep = sweepdir.read(folder)
+    cfg = next(iter(configs.values()))
+    have = {} if cfg.sweep.rerun else sweepdir.finished(find_root(), sweep)
+    points = _distinct([point for point in sweep.points if point.job in configs], have)
+    sweep.failures = {str(point.job): point.refused for point in sweep.points if point.refused}
+    sweep.write()
+    conductor = _Conductor(sweep, context, {point.job: configs[point.job] for point in points}, n_jobs)
+    try:
+        if cfg.tracking.enabled and points and not cfg.sweep.rerun:
+            have |= conductor.fetch(points, cfg)
+        conductor.tell(have)
+        conductor.run([_job(sweep, point, configs[point.job]) for point in points if point.job not in have])
+        if cfg.tracking.enabled:
+            conductor.publish(cfg)
+    finally:
+        conductor.end()
+
+
+def _distinct(points: list[Point], have: dict[int, Path]) -> list[Point]:
+    """The points that are to be run; of those that are one and the same run, the first."""
+    first = {point.fingerprint: point for point in reversed(points) if point.fingerprint and point.job not in have}
+    return [point for point in points if first.get(point.fingerprint) is point]
+
+
+def _job(sweep: Sweep, point: Point, config: DictConfig) -> Job:
+    way = legs(config, point.data_sha256)
+    return Job(point.job, point.name, sweep.run_folder(point), config, way, store(config))
+
+
+class _Conductor:
+    """Workers, what they are at, and what is said of it."""
+
+    def __init__(self, sweep: Sweep, context: HydraContext, configs: dict[int, DictConfig], n_jobs: int):
+        self.sweep, self.context = sweep, context
+        self.threads = max((config.train.threads for config in configs.values()), default=1)
+        fit = n_jobs if n_jobs > 0 else cores() // self.threads
+        self.count = max(1, min(fit, len(configs)))
+        self.workers: list[Worker] = []
+        self.uses: dict[Worker, int] = {}  # train.threads, which a process sets once
+        self.progress: _Progress | None = None
+
+    def fetch(self, points: list[Point], cfg: DictConfig) -> dict[int, Path]:
+        """Run directories of points that are finished in MLflow only, fetched from there."""
+        wanted = {point.fingerprint: self.sweep.run_folder(point) for point in points}
+        worker = self._worker()
+        for other in range(1, self.count):
+            self._worker(other).give("warm up", _warm_up, cfg.tracking.enabled)
+        worker.give("fetch", _fetch, cfg, wanted)
+        found = worker.answer().value or {}
+        return {point.job: found[point.fingerprint] for point in points if point.fingerprint in found}
+
+    def tell(self, have: dict[int, Path]) -> None:
+        for point in self.sweep.points:
+            if point.job in have:
+                print(f"have it: {point.name} ({_short(have[point.job])})", flush=True)
+
+    def run(self, jobs: list[Job]) -> None:
+        self.progress = _Progress(jobs, len(self.sweep.points) - len(jobs), self.count)
+        waiting = list(jobs)
+        with self.progress.shown():
+            while waiting or self._running():
+                while (job := choose(waiting, self._running())) and (worker := self._free(job)):
+                    waiting.remove(job)
+                    self.progress.start(job)
+                    log = job.folder / sweepdir.LOG
+                    worker.give(job, _run_job, self.context, job.config, log)
+                for worker in answered(self.workers, LOOK):
+                    self._take(worker)
+                self.progress.update(self._running(), waiting)
+
+    def publish(self, cfg: DictConfig) -> None:
+        """Bring MLflow level, unless it has been and nothing was left behind: the sweep's tags, its leaderboard."""
+        board = leaderboard.make(find_root(), self.sweep)
+        leaderboard.write(board)
+        if self.sweep.link and not self.progress.jobs and not running.left_behind(main_root()):
+            return
+        worker = next((worker for worker in self.workers if worker.idle), None) or self._worker()
+        worker.give("publish", publish_board, board, cfg)
+        self.sweep.link = worker.answer().value or self.sweep.link
+        self.sweep.write()
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.end()
+
+    def _running(self) -> list[Job]:
+        return [worker.task for worker in self.workers if isinstance(worker.task, Job)]
+
+    def _free(self, job: Job) -> Worker | None:
+        """An idle worker that computes with the job's number of threads; one that is at work elsewhere is left so."""
+        threads = job.config.train.threads
+        for index, worker in enumerate(self.workers):
+            if worker.idle:
+                if self.uses.setdefault(worker, threads) == threads and worker.process.is_alive():
+                    return worker
+                worker.end()
+                return self._worker(index, threads)
+        return self._worker(len(self.workers), threads) if len(self.workers) < self.count else None
+
+    def _worker(self, index: int = 0, threads: int | None = None) -> Worker:
+        worker = Worker()
+        self.workers[index : index + 1] = [worker]
+        if threads:
+            self.uses[worker] = threads
+        return worker
+
+    def _take(self, worker: Worker) -> None:
+        job, answer = worker.task, worker.answer()
+        if isinstance(job, Job):
+            if answer.failure:
+                self.sweep.failures[str(job.number)] = answer.failure
+                self.sweep.write()
+            self.progress.end(job, answer)
+        if not answer.alive:
+            self.workers.remove(worker)
+
+
+def _warm_up(tracking: bool) -> None:
+    import epochwise.evaluate
+    import epochwise.train  # noqa: F401
+
+    if tracking:
+        import mlflow.keras  # noqa: F401
+
+
+def _run_job(context: HydraContext, config: DictConfig, log: Path) -> None:
+    """One job, as Hydra's launchers run it, in this worker. What it says goes to `log`."""
+    from hydra.core.utils import run_job, setup_globals
+
+    from epochwise.sweep import job
+
+    with _said_to(log):
+        try:
+            setup_globals()
+            run_job(job, config, "hydra.sweep.dir", "hydra.sweep.subdir", context).return_value  # noqa: B018
+        except BaseException:
+            traceback.print_exc()
+            raise
+
+
+@contextmanager
+def _said_to(log: Path) -> Iterator[None]:
+    """Append to `log` what this process and native code in it write."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    saved = os.dup(1), os.dup(2)
+    with open(log, "ab") as stream:
+        for number in (1, 2):
+            os.dup2(stream.fileno(), number)
+    try:
+        yield
+    finally:
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            stream.flush()
+            os.dup2(saved[number - 1], number)
+            os.close(saved[number - 1])
+
+
+def _fetch(cfg: DictConfig, wanted: dict[str, Path]) -> dict[str, Path]:
+    return fetch_finished(Run.connected(main_root(), cfg), cfg.tracking.experiment, wanted)
+
+
+def publish_board(board: leaderboard.Board, cfg: DictConfig) -> str:
+    """The sweep and its leaderboard to MLflow, runs whose process is gone settled; the link, "" if that failed."""
+    run = Run.connected(main_root(), cfg)
+    settle_left_behind(run)
+    return publish(run, board)
+
+
+class _Progress:
+    """What is said of a sweep while it runs: a line for each job that ends, and on a terminal one that is kept up."""
+
+    def __init__(self, jobs: list[Job], had: int, workers: int):
+        self.jobs, self.had, self.workers = jobs, had, workers
+        self.started: dict[int, float] = {}
+        self.overheads: list[float] = []
+        self.done = self.failed = 0
+        self.left = to_train(jobs)
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.status = self.console.status("")
+        alone = sum(job.config.train.epochs for job in jobs)
+        print(
+            f"{len(jobs)} of {len(jobs) + had} runs to run on {workers} worker{'s' * (workers > 1)}; "
+            f"{self.left} epochs to train for them, {alone} if each were alone",
+            flush=True,
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        if self.console.is_terminal and self.jobs:
+            with self.status:
+                yield
+        else:
+            yield
+
+    def start(self, job: Job) -> None:
+        self.started[job.number] = time.monotonic()
+
+    def end(self, job: Job, answer: Answer) -> None:
+        costs = self._costs(job)
+        took = time.monotonic() - self.started[job.number]
+        if answer.failure:
+            self.failed += 1
+            said = f"failed: {job.name}: {answer.failure} (log: {_short(job.folder / sweepdir.LOG)})"
+        else:
+            self.done += 1
+            self.overheads.append(took - costs["train_seconds"])
+            trained, reused = costs["epochs_trained"], costs["epochs_reused"]
+            said = f"done: {job.name} · {trained} epochs trained, {reused} reused · {took:.0f} s"
+        self.left = to_train([other for other in self.jobs if other.number not in self.started])
+        self.console.print(f"{said} · {self.done + self.failed + self.had} of {len(self.jobs) + self.had}")
+
+    def update(self, running_jobs: list[Job], waiting: list[Job]) -> None:
+        self.left = to_train([*running_jobs, *waiting])
+        self.status.update(self.line(running_jobs, waiting))
+
+    def line(self, running_jobs: list[Job], waiting: list[Job]) -> str:
+        costs = [self._costs(job) for job in self.jobs if job.number in self.started]
+        trained, reused = (sum(cost[f"epochs_{what}"] for cost in costs) for what in ("trained", "reused"))
+        seconds = self._seconds_left(costs, trained, len(running_jobs) + len(waiting))
+        return (
+            f"{self.done + self.had} of {len(self.jobs) + self.had} done · {len(running_jobs)} running · "
+            f"{self.failed} failed · {trained} epochs trained, {reused} reused, {self.left} to train · "
+            + ("time left not yet known" if seconds is None else f"about {_duration(seconds)} left")
+        )
+
+    def _seconds_left(self, costs: list[dict], trained: int, jobs: int) -> float | None:
+        """What is left to train and to run, at the pace so far; None before the first epoch has ended."""
+        if self.left and not trained:
+            return None
+        an_epoch = sum(cost["train_seconds"] for cost in costs) / trained if trained else 0
+        around_it = sum(self.overheads) / len(self.overheads) if self.overheads else 0
+        return (self.left * an_epoch + jobs * around_it) / min(self.workers, max(1, jobs))
+
+    def _costs(self, job: Job) -> dict:
+        none = {"epochs_trained": 0, "epochs_reused": 0, "train_seconds": 0.0}
+        path = job.folder / RECORD
+        return none | read_json(path) if path.is_file() else none
+
+
+def cores() -> int:
+    """The cores that this process may use: its affinity and its container's share are respected."""
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(find_root()) if path.is_relative_to(find_root()) else path)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,168 @@
+"""A sweep in MLflow: its runs tagged, the view that the printed link opens, and a run that sums it up.
+
+The view is a tag of the experiment, `mlflow.sharedViewState.KEY`; MLflow's page reads it for `viewStateShareKey=KEY`.
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from epochwise import InputError, rundir
+from epochwise.leaderboard import CHARTS, Board, text
+from epochwise.tracking import LOCAL_UI, Run, ensure_experiment, fetch_run, warn
+
+VIEW = "mlflow.sharedViewState."
+COLUMNS = ("val_accuracy", "best_val_accuracy", "best_epoch", "test_accuracy", "epochs_reused", "train_seconds")
+CURVES = ("val_accuracy", "val_loss")
+LONGEST_NOTE = 8000  # characters of a run's description, of which MLflow refuses more
+
+
+def publish(run: Run, board: Board) -> str:
+    """Tag the sweep's runs, save its view, and write its summary run; the link to the view, or "" without MLflow."""
+    try:
+        return _publish(run, board) if run.published else ""
+    except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and the system's errors
+        warn(error, "the sweep's leaderboard is on disk")
+        return ""
+
+
+def fetch_finished(run: Run, experiment: str, wanted: dict[str, Path]) -> dict[str, Path]:
+    """Of the runs `wanted`, a folder by fingerprint, those that MLflow has finished, fetched into that folder."""
+    fetched = {}
+    try:
+        known = run.client.get_experiment_by_name(experiment) if run.published else None
+        for fingerprint, folder in wanted.items() if known else ():
+            query = f"tags.fingerprint = '{fingerprint}' AND attributes.status = 'FINISHED'"
+            for there in run.client.search_runs([known.experiment_id], query, max_results=1):
+                if _fetch(run, there.info.run_id, fingerprint, folder):
+                    fetched[fingerprint] = folder
+    except Exception as error:  # as in publish
+        warn(error, "what is finished there only is run again")
+    return fetched
+
+
+def _fetch(run: Run, run_id: str, fingerprint: str, folder: Path) -> bool:
+    """Whether the run is complete there and now in `folder`; run.json comes last, since with it the run counts."""
+    scratch = folder.with_name(f".{folder.name}.fetched")
+    try:
+        fetch_run(run.root, run_id, scratch)
+        record = rundir.complete(scratch)
+        if not record or record["fingerprint"] != fingerprint:
+            return False
+        rundir.clear(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(scratch.iterdir(), key=lambda path: path.name == rundir.RECORD):
+            path.replace(folder / path.name)
+        return True
+    except InputError as error:
+        warn(error, "it is run again")
+        return False
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _publish(run: Run, board: Board) -> str:
+    experiment_id = ensure_experiment(run.client, run.root, board.sweep.experiment)
+    left_out = _tag_runs(run.client, experiment_id, board)
+    if left_out:
+        print(f"{left_out} of the runs are not in MLflow's experiment {board.sweep.experiment}, only on disk")
+    now, state = int(time.time() * 1000), json.dumps(view_state(board.sweep.id, board.sweep.varied))
+    view = {"name": f"sweep {board.sweep.id}", "createdAt": now, "updatedAt": now, "state": state}
+    run.client.set_experiment_tag(experiment_id, VIEW + board.sweep.id, json.dumps(view))
+    server = run.server.rstrip("/") if run.uri.startswith("http") else LOCAL_UI
+    page = f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={board.sweep.id}"
+    link = f"{page}&workflowType=machine_learning"
+    _sum_up(run, board, link)
+    return link
+
+
+def _tag_runs(client, experiment_id: str, board: Board) -> int:
+    """Add the sweep to the runs' tag `sweep.id`, which names every sweep that has the run; how many are not there."""
+    wanted = {result.record["run_id"] for row in board.rows for result in row.results}
+    tagged = client.search_runs([experiment_id], sweep_filter(board.sweep.id), max_results=len(wanted) + 1)
+    missing = wanted - {run.info.run_id for run in tagged}
+    there = 0
+    for run_id in missing:
+        for run in client.search_runs([experiment_id], f"attributes.run_id = '{run_id}'", max_results=1):
+            before = run.data.tags.get("sweep.id", "")
+            client.set_tag(run_id, "sweep.id", f"{before} {board.sweep.id}".strip())
+            there += 1
+    return len(missing) - there
+
+
+def _sum_up(run: Run, board: Board, link: str) -> None:
+    """The sweep's one run in the experiment NAME-sweeps, apart from its runs so that it never stands among them."""
+    client, sweep = run.client, board.sweep
+    experiment_id = ensure_experiment(client, run.root, f"{sweep.experiment}-sweeps")
+    known = client.search_runs([experiment_id], f"tags.`sweep.id` = '{sweep.id}'", max_results=1)
+    name = " × ".join(key.split(".")[-1] for key in sweep.varied) or "sweep"
+    tags = {"sweep.id": sweep.id, "mlflow.source.name": "epochwise", "mlflow.source.type": "LOCAL"}
+    summary = known[0] if known else client.create_run(experiment_id, run_name=f"{name} {sweep.id}", tags=tags)
+    run_id = summary.info.run_id
+    pages = {"runs": link, "curves": link + CHARTS, "comparison": compare_link(link, board)}
+    links = " · ".join(f"[{name}]({page})" for name, page in pages.items())
+    note = f"`{sweep.command}`\n\n{links}\n\n{text(board, 'markdown')}"
+    client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_NOTE])
+    counts = {"runs": sum(len(row.results) for row in board.rows), "failed": len(board.failures)}
+    if board.best:
+        client.set_tag(run_id, "best.run", board.best.record["run_id"])
+        client.set_tag(run_id, "best.setting", board.best.point.name)
+        counts |= {key: board.rows[0].mean(key) for key in ("val_accuracy", "test_accuracy")}
+    for key, value in counts.items():
+        client.log_metric(run_id, key, value)
+    for path in board.files:
+        client.log_artifact(run_id, str(path))
+    client.set_terminated(run_id, "FAILED" if board.failures or board.missing else "FINISHED")
+
+
+def sweep_filter(sweep_id: str) -> str:
+    """MLflow's filter, the same in its search box and in search_runs."""
+    return f"tags.`sweep.id` LIKE '%{sweep_id}%'"
+
+
+def view_state(sweep_id: str, varied: list[str]) -> dict:
+    """What MLflow's runs page shows, in its own words (3.17): filter, order, columns, and charts of all the runs."""
+    columns = [f"params.`{key}`" for key in varied] + [f"metrics.`{key}`" for key in COLUMNS]
+    widths = {"attributes.`Run Name`": 230, "runDateAndNestInfo": 135}
+    widths |= {column: max(80, min(115, 7 * len(column.split("`")[1]) + 24)) for column in columns} | {"duration": 80}
+    return {
+        "searchFilter": sweep_filter(sweep_id),
+        "orderByKey": "metrics.`val_accuracy`",
+        "orderByAsc": False,
+        "selectedColumns": columns,
+        "columnOrder": list(widths),
+        "columnWidths": widths,
+        "runsHiddenMode": "SHOW_ALL",  # the charts are of the first ten runs otherwise
+        "isAccordionReordered": True,  # keeps the sections in this order
+        "compareRunCharts": _charts(varied),
+        "compareRunSections": [
+            {"uuid": "sweep", "name": "Sweep", "display": True, "isReordered": True, "columns": 2, "cardHeight": 400},
+            # The page adds a chart of every other metric; they go in here, closed.
+            {"uuid": "rest", "name": "Model metrics", "display": False, "isReordered": False},
+        ],
+    }
+
+
+def _charts(varied: list[str]) -> list[dict]:
+    plain = {"xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear"}
+    plain |= {"lineSmoothness": 0, "useGlobalLineSmoothing": True, "useGlobalXaxisKey": True}  # curves as they are
+    accuracy = CURVES[0]
+    cards = [("LINE", key, {"metricKey": key, "selectedMetricKeys": [key], **plain}) for key in CURVES]
+    chosen = {"selectedParams": varied, "selectedMetrics": [accuracy], "showAllRuns": True}
+    cards.append(("PARALLEL", accuracy, chosen))
+    for key in varied:
+        axes = {"xaxis": {"key": key, "type": "PARAM"}, "yaxis": {"key": accuracy, "type": "METRIC"}}
+        cards.append(("SCATTER", key, axes))
+    return [
+        {"uuid": f"sweep-{kind}-{name}", "type": kind, "metricSectionId": "sweep", **more} for kind, name, more in cards
+    ]
+
+
+def compare_link(link: str, board: Board) -> str:
+    """MLflow's comparison of all the sweep's runs, best first. The page reads `runs` only as the first parameter."""
+    server, _, rest = link.partition("/#/experiments/")
+    ids = [result.record["run_id"] for row in board.rows for result in row.results]
+    runs, experiments = (quote(json.dumps(value, separators=(",", ":"))) for value in (ids, [rest.split("/")[0]]))
+    return f"{server}/#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning"
