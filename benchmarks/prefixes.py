@@ -52,7 +52,7 @@ def main(precision: str, source: str) -> None:
         clone, arguments = Path(folder), (*SOURCES[source], f"train.precision={precision}")
         subprocess.run(["epochwise", "prepare", *SOURCES[source]], cwd=clone, check=True)
         shared, shared_seconds = sweep(clone, *arguments)
-        alone, alone_seconds = sweep(clone, *arguments, "train.reuse=false")
+        alone, alone_seconds = sweep(clone, *arguments, "train.reuse=false", "sweep.rerun=true")
         for epochs in EPOCHS:
             told = record(shared[epochs])
             same = "identical" if identical(shared[epochs], alone[epochs]) else "DIFFERENT"

@@ -18,7 +18,6 @@ import pytest
         (["prepare", "prepare.source=broken.npz"], "broken.npz is not a readable .npz of plain arrays"),
         (["run", "--config-name", "other"], "use experiment=NAME for a preset"),
         (["run", "-m", "--cfg", "job", "train.epochs=1"], "--cfg shows one configuration; leave out -m"),
-        (["run", "-m", "train.threads=1,2"], "train.threads must be the same in all jobs"),
         (["check", "train.epochs=2,3"], "train.epochs=2,3 is a sweep; use `epochwise run -m`"),
         (["predict"], "the following arguments are required: --random"),
         (["predict", "--random", "3", "--model", "nope"], "nope: no run with a model here or in MLflow"),

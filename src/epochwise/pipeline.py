@@ -79,9 +79,9 @@ def _check_trained_with(cfg: DictConfig, trained: DictConfig) -> None:
 
 
 def run_all(
-    cfg: DictConfig, folder: Path, overrides: list[str], name: str, sweep: str = "", expected: str | None = None
+    cfg: DictConfig, folder: Path, overrides: list[str], name: str = "", sweep: str = "", expected: str | None = None
 ) -> None:
-    """All stages for one configuration in `folder`, DVC's outputs untouched.
+    """All stages for one configuration in `folder`, DVC's outputs untouched; named, unless told, by the `overrides`.
 
     A sweep gives its id and the `expected` fingerprint. Raises RunError if the run would be another one.
     """
@@ -89,7 +89,7 @@ def run_all(
     prepared = prepared_for(cfg)
     if expected and expected != fingerprint(cfg, prepared.sha256):
         raise RunError("code, libraries or data were changed while the sweep ran; start it again")
-    with tracked(cfg, prepared, folder, overrides, name, sweep) as (run, record):
+    with tracked(cfg, prepared, folder, overrides, name or run_name(overrides) or "run", sweep) as (run, record):
         from epochwise.evaluate import evaluate
         from epochwise.train import train
 

@@ -44,7 +44,7 @@ def job(cfg: DictConfig) -> None:
     config.check(cfg)
     if this.mode != RunMode.MULTIRUN:
         parts = (this.runtime.choices.experiment, run_name(typed))
-        run_all(cfg, folder, typed, " ".join(filter(None, parts)) or "run")
+        run_all(cfg, folder, typed, " ".join(filter(None, parts)))
         return
     sweep = sweepdir.read(Path(this.sweep.dir))
     point = sweep.points[this.job.num]
