@@ -11,7 +11,9 @@ from epochwise import overrides, sweep, sweepdir
 from epochwise.files import digest, read_json
 
 GRID = ("train.epochs=1,2", "model.dense_dropout=0.25,0.5")
-NAMES = [f"epochs={e} dense_dropout={d}" for e in (1, 2) for d in (0.25, 0.5)]
+# The pipeline has made the last one: `dvc repro` ran it as `baseline`.
+NAMES = ["epochs=1 dense_dropout=0.25", "epochs=1 dense_dropout=0.5", "epochs=2 dense_dropout=0.25", "baseline"]
+POINTS = [*NAMES[:3], "epochs=2 dense_dropout=0.5"]
 RESULTS = ("train.epochs", "model.dense_dropout", "n", "val_accuracy", "val_loss", "best_epoch", "test_accuracy")
 
 
@@ -20,7 +22,8 @@ def swept(tmp_path_factory) -> Project:
     """A project after `dvc repro` and a sweep."""
     made = copy_project(tmp_path_factory.mktemp("swept") / "a project")
     made.ok("dvc", "repro", "--quiet")
-    made.ok("git", "commit", "--quiet", "--all", "--message", "results")
+    made.ok("git", "add", "--all")
+    made.ok("git", "commit", "--quiet", "--message", "results")
     made.said = made.ok("epochwise", "run", "-m", *GRID)
     made.sweep = sweepdir.known(made.path)[0]
     return made
@@ -43,7 +46,7 @@ def results(project, *command):
 
 def test_each_point_is_a_run_directory_and_a_run_in_mlflow(swept):
     found = {run.info.run_name: run for run in runs(swept)}
-    assert sorted(found) == sorted([*NAMES, "baseline"])
+    assert sorted(found) == sorted(NAMES)
     for job, name in enumerate(NAMES):
         record = read_json(swept.sweep.folder / str(job) / "run.json")
         run = found[name]
@@ -51,7 +54,7 @@ def test_each_point_is_a_run_directory_and_a_run_in_mlflow(swept):
         assert run.data.tags["sweep.id"] == swept.sweep.id
         assert {"best_val_accuracy", "best_epoch", "val_accuracy", "test_accuracy"} <= set(run.data.metrics)
         assert len(run.data.params) == 8, "few, so that what varies is seen"
-        assert "Traceback" not in (swept.sweep.folder / str(job) / "run.log").read_text()
+        assert (swept.sweep.folder / str(job) / "run.log").exists() == (name != "baseline")
 
 
 def test_the_pipeline_is_left_as_it_was(swept):
@@ -62,11 +65,11 @@ def test_the_pipeline_is_left_as_it_was(swept):
 def test_epochs_are_shared_also_with_the_pipeline(swept):
     records = [read_json(swept.sweep.folder / str(job) / "run.json") for job in range(4)]
     trained = {name: record["epochs_trained"] for name, record in zip(NAMES, records, strict=True)}
-    assert trained == dict(zip(NAMES, (0, 0, 2, 0), strict=True)), "`dvc repro` has trained with 0.5"
+    assert trained == dict(zip(NAMES, (0, 0, 2, 2), strict=True)), "`dvc repro` has trained with 0.5"
 
 
 def test_the_board_is_printed_and_kept(swept):
-    assert swept.said.count("done: ") == 4
+    assert (swept.said.count("done: "), swept.said.count("have it: ")) == (3, 1)
     assert f"sweep {swept.sweep.id}" in swept.said and "epochwise promote" in swept.said
     kept = {path.name for path in swept.sweep.folder.iterdir() if path.is_file() and path.name != ".lock"}
     assert {"leaderboard.csv", "leaderboard.json", "leaderboard.md", "curves.png", "heat_map.png", "sweep.json"} <= kept
@@ -111,7 +114,8 @@ def test_the_best_on_validation_becomes_champion_and_then_the_pipeline(swept):
     (run_id,) = best["runs"]
     version = client(swept).get_model_version_by_alias("epochwise", "champion")
     assert (version.run_id, version.tags["val_accuracy"]) == (run_id, str(best["val_accuracy"]))
-    expected = params.replace("dense_dropout: 0.5 ", f"dense_dropout: {best['model.dense_dropout']} ")
+    written = f"dense_dropout: {best['model.dense_dropout']}"
+    expected = params.replace("dense_dropout: 0.5".ljust(len(written)), written)
     expected = expected.replace("epochs: 2\n", f"epochs: {best['train.epochs']}\n")
     assert (swept.path / "params.yaml").read_text() == expected, "values change, comments and layout do not"
     assert "no epochs to train" in said
@@ -130,7 +134,7 @@ def test_the_best_on_validation_becomes_champion_and_then_the_pipeline(swept):
     baseline = read_json(swept.path / "models/run.json")
     assert (baseline["epochs_trained"], baseline["status"]) == (0, "FINISHED")
     winner = sweepdir.finished(swept.path, swept.sweep)[
-        NAMES.index(f"epochs={best['train.epochs']} dense_dropout={best['model.dense_dropout']}")
+        POINTS.index(f"epochs={best['train.epochs']} dense_dropout={best['model.dense_dropout']}")
     ]
     assert digest(swept.path / "models/model.keras") == digest(winner / "model.keras")
     swept.ok("git", "checkout", "--quiet", "params.yaml", "dvc.lock", "reports/metrics.json")

@@ -220,10 +220,10 @@ def test_what_others_left_behind_never_fails_a_run(project, client, capsys):
 def test_killed_while_it_makes_the_database_leaves_none(project):
     from conftest import clean_environment
 
-    code = "from epochwise.tracking import _client, tracking_uri; from pathlib import Path; "
-    code += "_client(Path.cwd(), tracking_uri(Path.cwd()))"
+    code = "from epochwise.tracking import connect, tracking_uri; from pathlib import Path; "
+    code += "connect(Path.cwd(), tracking_uri(Path.cwd()))"
     process = subprocess.Popen(["python", "-c", code], env=clean_environment())
-    while not list(project.path.glob(".*.mlflow.db")):
+    while process.poll() is None and not list(project.path.glob(".*.mlflow.db")):
         time.sleep(0.01)
     time.sleep(0.3)
     process.kill()
@@ -275,8 +275,8 @@ def test_tracking_off_makes_no_database(project):
 
 def test_processes_on_a_cold_start_share_one_experiment(project):
     """Four processes that find no database: MLflow alone breaks it, or logs into its Default experiment."""
-    code = "from epochwise.tracking import _client, ensure_experiment, tracking_uri; from pathlib import Path; "
-    code += "root = Path.cwd(); client = _client(root, tracking_uri(root)); "
+    code = "from epochwise.tracking import connect, ensure_experiment, tracking_uri; from pathlib import Path; "
+    code += "root = Path.cwd(); client = connect(root, tracking_uri(root)); "
     code += "print(client.create_run(ensure_experiment(client, root, 'cold')).info.experiment_id)"
     from conftest import clean_environment
 

@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from rich.console import Console
 
-from epochwise import leaderboard, running, sweepdir
+from epochwise import leaderboard, running, sweepdir, tracking
 from epochwise.files import read_json
 from epochwise.pipeline import settle_left_behind, store
 from epochwise.plan import Job, choose, to_train
@@ -20,7 +20,6 @@ from epochwise.project import find_root, main_root
 from epochwise.rundir import RECORD
 from epochwise.sweep_view import fetch_finished, publish
 from epochwise.sweepdir import Point, Sweep
-from epochwise.tracking import Run
 from epochwise.trajectory import legs
 from epochwise.worker import Answer, Worker, answered
 
@@ -40,7 +39,7 @@ def launch(folder: Path, context: HydraContext, configs: dict[int, DictConfig], 
     sweep.write()
     conductor = _Conductor(sweep, context, {point.job: configs[point.job] for point in points}, n_jobs)
     try:
-        if cfg.tracking.enabled and points and not cfg.sweep.rerun:
+        if cfg.tracking.enabled and points and sweep.reuse and not cfg.sweep.rerun:
             have |= conductor.fetch(points, cfg)
         conductor.tell(have)
         conductor.run([_job(sweep, point, configs[point.job]) for point in points if point.job not in have])
@@ -149,12 +148,12 @@ class _Conductor:
             self.workers.remove(worker)
 
 
-def _warm_up(tracking: bool) -> None:
+def _warm_up(tracked: bool) -> None:
     import epochwise.evaluate
     import epochwise.train  # noqa: F401
 
-    if tracking:
-        import mlflow.keras  # noqa: F401
+    if tracked:
+        tracking.preload()
 
 
 def _run_job(context: HydraContext, config: DictConfig, log: Path) -> None:
@@ -190,12 +189,12 @@ def _said_to(log: Path) -> Iterator[None]:
 
 
 def _fetch(cfg: DictConfig, wanted: dict[str, Path]) -> dict[str, Path]:
-    return fetch_finished(Run.connected(main_root(), cfg), cfg.tracking.experiment, wanted)
+    return fetch_finished(tracking.Run.connected(main_root(), cfg), cfg.tracking.experiment, wanted)
 
 
 def publish_board(board: leaderboard.Board, cfg: DictConfig) -> str:
     """The sweep and its leaderboard to MLflow, runs whose process is gone settled; the link, "" if that failed."""
-    run = Run.connected(main_root(), cfg)
+    run = tracking.Run.connected(main_root(), cfg)
     settle_left_behind(run)
     return publish(run, board)
 

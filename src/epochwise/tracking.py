@@ -183,6 +183,7 @@ class Run:
         import mlflow.keras
         import numpy as np
         from mlflow.models import Model, ModelSignature
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
         from mlflow.types import Schema, TensorSpec
 
         from epochwise.model import load_model
@@ -203,6 +204,8 @@ class Run:
             signature=signature,
             pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
         )
+        # MLflow has saved it anew, with today's date in it; the run directory's file makes the two the same bytes.
+        get_artifact_repository(logged.artifact_location).log_artifact(str(path), "data")
 
     def left_running(self, token: str, experiment: str) -> list[str] | None:
         """The runs, none or one, that a process opened with `token` and that are still RUNNING; None if not known."""
@@ -313,12 +316,14 @@ def _download(client, run_id: str, path: str, folder: Path) -> None:
         Path(client.download_artifacts(run_id, path, scratch)).replace(folder / Path(path).name)
 
 
+def preload() -> None:
+    """Import what a run needs, ahead of the first one: seconds that a process may as well spend while it waits."""
+    _set_environment()
+    import mlflow.keras  # noqa: F401
+
+
 def connect(root: Path, uri: str):
-    # Set before the import: telemetry starts with it, and the default retries hold up one call for four minutes.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    _set_environment()
     import mlflow
 
     for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):  # retries are told once, by us
@@ -328,6 +333,14 @@ def connect(root: Path, uri: str):
         if uri.startswith("sqlite:///"):
             _make_database(Path(uri.removeprefix("sqlite:///")))
         return mlflow.MlflowClient(uri)
+
+
+def _set_environment() -> None:
+    """Before the import: telemetry starts with it, and the default retries hold up one call for four minutes."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def _make_database(path: Path) -> None:
