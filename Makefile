@@ -22,7 +22,7 @@ test: setup lint
 	python -m pytest -q --numprocesses auto --dist loadfile
 
 test-all: setup lint
-	python -m pytest -q -m 'slow or not slow' --numprocesses auto --dist loadfile
+	python -m pytest -q -m '' --numprocesses auto --dist loadfile
 
 lint: setup
 	ruff check src tests benchmarks

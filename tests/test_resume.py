@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lasts", [(6, 3), (2, 8, 4, 6)])
+@pytest.mark.parametrize("lasts", [(6, 3), pytest.param((2, 8, 4, 6), marks=pytest.mark.long)])
 def test_processes_at_once_share_one_trajectory(project, lasts):
     commands = [["epochwise", "run", f"train.epochs={last}", f"hydra.run.dir=outputs/at once/{last}"] for last in lasts]
     processes = [subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE) for command in commands]

@@ -198,7 +198,7 @@ def test_failures_stay_small(project):
     assert (summary.info.status, summary.data.metrics["failed"]) == ("FAILED", 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_workers_on_a_cold_start_lose_nothing(project):
     assert not (project.path / "mlflow.db").exists()
     seeds = ",".join(map(str, range(8)))

@@ -24,6 +24,7 @@ from epochwise.trajectory import legs
 from epochwise.worker import Answer, Worker, answered
 
 LOOK = 1.0  # seconds between two looks at how far the running jobs are
+TELL = 60.0  # seconds between two lines on it where no terminal shows one that is kept up
 
 
 def launch(folder: Path, context: HydraContext, configs: dict[int, DictConfig], n_jobs: int) -> None:
@@ -200,12 +201,13 @@ def publish_board(board: leaderboard.Board, cfg: DictConfig) -> str:
 
 
 class _Progress:
-    """What is said of a sweep while it runs: a line for each job that ends, and on a terminal one that is kept up."""
+    """What is said of a sweep while it runs: each job that ends, and how far all is, on a terminal in a line kept up."""
 
     def __init__(self, jobs: list[Job], had: int, workers: int):
         self.jobs, self.had, self.workers = jobs, had, workers
         self.started: dict[int, float] = {}
         self.overheads: list[float] = []
+        self.told = time.monotonic()
         self.done = self.failed = 0
         self.left = to_train(jobs)
         self.console = Console(highlight=False, soft_wrap=True)
@@ -244,7 +246,11 @@ class _Progress:
 
     def update(self, running_jobs: list[Job], waiting: list[Job]) -> None:
         self.left = to_train([*running_jobs, *waiting])
-        self.status.update(self.line(running_jobs, waiting))
+        if self.console.is_terminal:
+            self.status.update(self.line(running_jobs, waiting))
+        elif running_jobs and time.monotonic() > self.told + TELL:
+            print(self.line(running_jobs, waiting), flush=True)
+            self.told = time.monotonic()
 
     def line(self, running_jobs: list[Job], waiting: list[Job]) -> str:
         costs = [self._costs(job) for job in self.jobs if job.number in self.started]
