@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, clean_environment
 
 from epochwise import InputError
-from epochwise.worker import Worker, answered
+from epochwise.worker import Worker, answered, end
 
 
 def add(a, b):
@@ -21,7 +21,7 @@ def fail(error):
     raise error
 
 
-def end(code):
+def exit_with(code):
     os._exit(code)
 
 
@@ -46,7 +46,7 @@ def tell(path):
 def worker():
     made = Worker()
     yield made
-    made.end()
+    end([made])
 
 
 def test_tasks_run_one_after_the_other_in_one_process(worker):
@@ -79,7 +79,7 @@ def test_what_a_task_raises_is_told_and_the_worker_goes_on(worker, error, reason
 @pytest.mark.parametrize(
     "function, arguments, reason",
     [
-        (end, (9,), "its process ended with exit code 9"),
+        (exit_with, (9,), "its process ended with exit code 9"),
         (leave, (), "its process ended with exit code 3"),
         (signal.raise_signal, (signal.SIGKILL,), "its process was killed by SIGKILL (out of memory?)"),
         (signal.raise_signal, (signal.SIGSEGV,), "its process was killed by SIGSEGV"),
@@ -95,11 +95,11 @@ def test_only_busy_workers_answer():
     workers = [Worker(), Worker()]
     workers[1].give("task", add, 1, 1)
     assert answered(workers, 30) == [workers[1]]
+    assert workers[1].answer().value == 2
     workers[0].give("long", sleep, 60)
     assert answered(workers[:1], 0.1) == []
-    for worker in workers:
-        worker.end()
-        assert worker.process.exitcode is not None
+    end(workers)
+    assert [worker.process.exitcode for worker in workers] == [143, 0]
 
 
 def test_the_end_leaves_a_task_the_time_to_tell_how_it_ended(tmp_path):
@@ -107,7 +107,7 @@ def test_the_end_leaves_a_task_the_time_to_tell_how_it_ended(tmp_path):
     worker.give("told", tell, tmp_path / "told")
     while not (tmp_path / "started").exists():
         time.sleep(0.05)
-    worker.end()
+    end([worker])
     assert (tmp_path / "told").read_text() == "ended"
     assert worker.process.exitcode == 143
 

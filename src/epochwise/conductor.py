@@ -21,7 +21,7 @@ from epochwise.rundir import RECORD
 from epochwise.sweep_view import fetch_finished, publish
 from epochwise.sweepdir import Point, Sweep
 from epochwise.trajectory import legs
-from epochwise.worker import Answer, Worker, answered
+from epochwise.worker import Answer, Worker, answered, end
 
 LOOK = 1.0  # seconds between two looks at how far the running jobs are
 TELL = 60.0  # seconds between two lines on it where no terminal shows one that is kept up
@@ -36,7 +36,8 @@ def launch(folder: Path, context: HydraContext, configs: dict[int, DictConfig], 
     cfg = next(iter(configs.values()))
     have = {} if cfg.sweep.rerun else sweepdir.finished(find_root(), sweep)
     points = _distinct([point for point in sweep.points if point.job in configs], have)
-    sweep.failures = {str(point.job): point.refused for point in sweep.points if point.refused}
+    before = {job: failure for job, failure in sweep.failures.items() if int(job) not in configs}
+    sweep.failures = before | {str(point.job): point.refused for point in sweep.points if point.refused}
     sweep.write()
     conductor = _Conductor(sweep, context, {point.job: configs[point.job] for point in points}, n_jobs)
     try:
@@ -76,7 +77,7 @@ class _Conductor:
     def fetch(self, points: list[Point], cfg: DictConfig) -> dict[int, Path]:
         """Run directories of points that are finished in MLflow only, fetched from there."""
         wanted = {point.fingerprint: self.sweep.run_folder(point) for point in points}
-        worker = self._worker()
+        worker = self._worker(0)
         for other in range(1, self.count):
             self._worker(other).give("warm up", _warm_up, cfg.tracking.enabled)
         worker.give("fetch", _fetch, cfg, wanted)
@@ -108,14 +109,14 @@ class _Conductor:
         leaderboard.write(board)
         if self.sweep.link and not self.progress.jobs and not running.left_behind(main_root()):
             return
-        worker = next((worker for worker in self.workers if worker.idle), None) or self._worker()
+        idle = (worker for worker in self.workers if worker.idle and worker.process.is_alive())
+        worker = next(idle, None) or self._worker(len(self.workers))
         worker.give("publish", publish_board, board, cfg)
         self.sweep.link = worker.answer().value or self.sweep.link
         self.sweep.write()
 
     def end(self) -> None:
-        for worker in self.workers:
-            worker.end()
+        end(self.workers)
 
     def _running(self) -> list[Job]:
         return [worker.task for worker in self.workers if isinstance(worker.task, Job)]
@@ -127,11 +128,11 @@ class _Conductor:
             if worker.idle:
                 if self.uses.setdefault(worker, threads) == threads and worker.process.is_alive():
                     return worker
-                worker.end()
+                end([worker])
                 return self._worker(index, threads)
         return self._worker(len(self.workers), threads) if len(self.workers) < self.count else None
 
-    def _worker(self, index: int = 0, threads: int | None = None) -> Worker:
+    def _worker(self, index: int, threads: int | None = None) -> Worker:
         worker = Worker()
         self.workers[index : index + 1] = [worker]
         if threads:
@@ -201,7 +202,7 @@ def publish_board(board: leaderboard.Board, cfg: DictConfig) -> str:
 
 
 class _Progress:
-    """What is said of a sweep while it runs: each job that ends, and how far all is, on a terminal in a line kept up."""
+    """What is said of a sweep while it runs: each job that ends, and how far all is, on a terminal in one line."""
 
     def __init__(self, jobs: list[Job], had: int, workers: int):
         self.jobs, self.had, self.workers = jobs, had, workers

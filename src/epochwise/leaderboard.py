@@ -125,7 +125,7 @@ def write(board: Board) -> None:
     heading = f"measured on {_validation(board)}; a dot where a run ends{left_out}"
     charts.curves(lines[:MOST_CURVES], folder / "curves.png", heading)
     if len(board.keys) == 2:
-        cells = {tuple(row.setting[key] for key in board.keys): row.mean("val_accuracy") for row in board.rows}
+        cells = {tuple(_plain(row.setting[key]) for key in board.keys): row.mean("val_accuracy") for row in board.rows}
         charts.heat_map(board.keys, cells, folder / "heat_map.png", f"val_accuracy ({_validation(board)})")
 
 

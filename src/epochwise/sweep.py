@@ -144,7 +144,8 @@ def _grid(typed: list[str], settings: DictConfig) -> list[list[str]]:
     task = [line for line in (*preset, *typed) if not line.lstrip("+~").startswith(("hydra.", "hydra/"))]
     for override in overrides.parse(task):
         key = override.key_or_group
-        if override.is_sweep_override() and key in config.how_to_run():
+        preset = key != "experiment" and (find_root() / "conf" / key).is_dir()
+        if override.is_sweep_override() and (preset or key in config.how_to_run()):
             raise InputError(f"command line: {key} cannot be swept, for it changes no result")
     return overrides.grid(task)
 
@@ -183,10 +184,8 @@ def _prepared(cfg: DictConfig) -> dict[str, str]:
 def _name(typed: list[str], jobs: list[list[str]]) -> str:
     """What tells a job from the others: `epochs=12 dense_dropout=0.5`; of a sweep of one, what was typed."""
     common = set.intersection(*map(set, jobs))
-    varied = [line.lstrip("+") for line in typed if line not in common]
-    return " ".join(line.rpartition("=")[0].split(".")[-1] + "=" + line.rpartition("=")[2] for line in varied) or (
-        run_name(typed) or "run"
-    )
+    varied = [line.lstrip("+").partition("=") for line in typed if line not in common]
+    return " ".join(f"{key.split('.')[-1]}={value}" for key, _, value in varied) or run_name(typed) or "run"
 
 
 def _open(typed: list[str], settings: DictConfig, cfg: DictConfig, points: list[Point]) -> Sweep:
@@ -195,11 +194,14 @@ def _open(typed: list[str], settings: DictConfig, cfg: DictConfig, points: list[
     told = any(line.startswith("hydra.sweep.dir=") for line in typed)
     reuse = bool(store(cfg))
     about = (cfg.tracking.experiment, reuse, [point.fingerprint or point.overrides for point in points])
-    for known in [] if told or cfg.sweep.rerun else sweepdir.known(find_root()):
+    there = [sweepdir.read(folder)] if (folder / sweepdir.RECORD).is_file() else []
+    for known in [] if cfg.sweep.rerun else there if told else sweepdir.known(find_root()):
         these = [point.fingerprint or point.overrides for point in known.points]
         if about == (known.experiment, known.reuse, these):
-            print(f"sweep {known.id} goes on ({known.folder.relative_to(find_root())})", flush=True)
+            print(f"sweep {known.id} goes on", flush=True)
             return known
+    if there:
+        raise InputError(f"hydra.sweep.dir={settings.sweep.dir}: holds another sweep's results; name another directory")
     typed_first = [override.key_or_group for override in overrides.parse(points[0].overrides)]
     keys = dict.fromkeys(key for key in (*typed_first, *config.parameter_keys()) if key in config.parameter_keys())
     values = {key: {json.dumps(point.parameters[key]) for point in points} for key in keys}

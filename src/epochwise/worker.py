@@ -54,18 +54,21 @@ class Worker:
             answer = Answer(*self.connection.recv())
         except (EOFError, OSError):
             self.process.join()
-            answer = Answer(None, _end(self.process.exitcode), alive=False)
+            answer = Answer(None, _how(self.process.exitcode), alive=False)
         self.task = None
         return answer
 
-    def end(self) -> None:
-        """Let an idle process go; interrupt a busy one as SIGTERM does, and kill it if it does not end."""
-        self.connection.close()
-        if not self.idle:
-            self.process.terminate()
-        self.process.join(GRACE)
-        self.process.kill()
-        self.process.join()
+
+def end(workers: list[Worker]) -> None:
+    """Let idle processes go; interrupt busy ones as SIGTERM does, once, and kill those that then do not end."""
+    for worker in workers:
+        worker.connection.close()
+        if not worker.idle:
+            worker.process.terminate()
+    for worker in workers:
+        worker.process.join(GRACE)
+        worker.process.kill()
+        worker.process.join()
 
 
 def answered(workers: list[Worker], seconds: float) -> list[Worker]:
@@ -100,7 +103,7 @@ def _reason(error: Exception) -> str:
     return said if isinstance(error, (InputError, RunError)) and said else f"{type(error).__name__}: {said}"
 
 
-def _end(code: int | None) -> str:
+def _how(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         return f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
