@@ -182,3 +182,44 @@ def test_which_sweep_is_compared(make, tmp_path):
         assert sweepdir.find(tmp_path, wanted).id == sweep.id
     with pytest.raises(sweepdir.InputError, match="no sweep nonsense; there is day_time"):
         sweepdir.find(tmp_path, "nonsense")
+
+
+def test_lists_can_be_swept_beside_another_key(make, tmp_path):
+    grid = [(filters, e) for filters in ([8, 16], [16, 32]) for e in (1, 2)]
+    sweep = make(
+        ["model.filters", "train.epochs"],
+        *(point(job, model__filters=filters, train__epochs=e) for job, (filters, e) in enumerate(grid)),
+    )
+    for job in range(4):
+        finish(sweep.folder / str(job), job, 0.9 + job / 100)
+    board = board_of(tmp_path, sweep)
+    leaderboard.write(board)
+    assert (sweep.folder / "heat_map.png").is_file()
+    assert leaderboard.records(board)[0]["model.filters"] == "16 32"
+
+
+def test_a_rerun_counts_its_own_runs_only(make, tmp_path):
+    finish(tmp_path / "outputs/day/time", 0, 0.9)
+    sweep = make(["seed"], point(0, seed=0), rerun=True, failures={"0": "boom"})
+    assert board_of(tmp_path, sweep).failures == [("seed=0", "boom")]
+
+
+def test_the_twin_of_a_failed_point_has_failed_and_so_has_what_another_launcher_ran(make, tmp_path):
+    twin = Point(1, "twin", [], PARAMETERS, "fingerprint 0", "data")
+    sweep = make(["seed"], point(0, seed=0), twin, point(2, seed=2), failures={"0": "boom"})
+    write_json(sweep.folder / "2" / "run.json", {"status": "FAILED"})
+    board = board_of(tmp_path, sweep)
+    assert board.failures == [("seed=0", "boom"), ("twin", "boom"), ("seed=2", "FAILED")] and not board.missing
+
+
+@pytest.mark.parametrize("width, shown", [(200, True), (80, False)])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_values(make, tmp_path, capsys, monkeypatch, width, shown):
+    sweep = make(["model.dense_dropout"], point(0, model__dense_dropout=0.5), failures={"1": "[/job:cpu] [bold]"})
+    finish(sweep.folder / "0", 0, 0.9)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    leaderboard.show(board_of(tmp_path, sweep))
+    said = capsys.readouterr().out
+    assert "0.9000" in said and "dense_dropout" in said
+    assert ("val_loss" in said) == shown

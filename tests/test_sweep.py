@@ -217,10 +217,29 @@ def test_eight_workers_on_a_cold_start_lose_nothing(project):
     assert {len(there.get_metric_history(run.info.run_id, "val_accuracy")) for run in runs(project)} == {1}
 
 
-def test_only_what_changes_a_result_is_swept(project):
-    done = project.run("epochwise", "run", "-m", "tracking.experiment=a,b")
+@pytest.mark.parametrize(
+    "typed, says",
+    [
+        ("tracking.experiment=a,b", "tracking.experiment cannot be swept, for it changes no result"),
+        ("tracking=mlflow,off", "tracking cannot be swept"),
+        ("+sweep=grid,epochs", "sweep cannot be swept"),
+        ("hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs cannot be swept"),
+        ("hydra.sweep.subdir=here", "hydra.sweep.subdir is the job's number"),
+        ("train.epochs=interval(1,2)", "not a grid of values"),
+        ("train.epochs=shuffle(range(1,60))", "shuffle() gives other jobs each time"),
+        ("train.epoch=1,2", "unknown key train.epoch; did you mean train.epochs?"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused_and_leaves_nothing(project, typed, says):
+    done = project.run("epochwise", "run", "-m", typed)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: command line: tracking.experiment cannot be swept, for it changes no result\n"
+    assert says in done.stderr and done.stderr.startswith("error: ")
+    assert not (project.path / "multirun").exists()
+
+
+def test_help_and_info_run_nothing(project):
+    assert "Powered by Hydra" in project.ok("epochwise", "run", "-m", "--help", "train.epochs=1,2")
+    assert "train.epochs" not in project.ok("epochwise", "run", "+sweep=grid", "--info", "plugins")
     assert not (project.path / "multirun").exists()
 
 
@@ -257,4 +276,20 @@ def test_cores_are_divided_unless_threads_are_told(project, monkeypatch, typed, 
     from epochwise import conductor, config
 
     monkeypatch.setattr(conductor, "cores", lambda: 8)
-    assert sweep._share_of_cores(typed, config.hydra_settings(typed)) == expected
+    assert sweep._share_of_cores([typed], config.hydra_settings(typed)) == expected
+
+
+def test_threads_that_a_preset_tells_are_kept(project):
+    from epochwise import config
+
+    settings = config.hydra_settings(["hydra/launcher=parallel"])
+    jobs = sweep._grid(["experiment=seed,quick"], settings)
+    assert sweep._share_of_cores(jobs, settings) == []
+
+
+def test_a_wrong_number_of_jobs_is_refused(project):
+    for n_jobs in ("0", "two", "-2"):
+        done = project.run(
+            "epochwise", "run", "-m", "seed=1,2", "hydra/launcher=parallel", f"hydra.launcher.n_jobs={n_jobs}"
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "hydra.launcher.n_jobs must be" in done.stderr

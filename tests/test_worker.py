@@ -42,6 +42,24 @@ def tell(path):
         path.write_text("ended")
 
 
+def slow_end(path):
+    """A run that takes its time to tell how it ended."""
+    try:
+        path.with_name("started").touch()
+        time.sleep(60)
+    finally:
+        time.sleep(1)
+        path.write_text("ended")
+
+
+def wait_for(path):
+    for _ in range(600):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
 @pytest.fixture
 def worker():
     made = Worker()
@@ -105,8 +123,7 @@ def test_only_busy_workers_answer():
 def test_the_end_leaves_a_task_the_time_to_tell_how_it_ended(tmp_path):
     worker = Worker()
     worker.give("told", tell, tmp_path / "told")
-    while not (tmp_path / "started").exists():
-        time.sleep(0.05)
+    wait_for(tmp_path / "started")
     end([worker])
     assert (tmp_path / "told").read_text() == "ended"
     assert worker.process.exitcode == 143
@@ -119,12 +136,18 @@ def test_a_worker_ends_with_its_parent(tmp_path):
     script.write_text(code)
     found = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src")])}
     parent = subprocess.Popen([sys.executable, script, tmp_path / "told"], env=clean_environment() | found)
-    while not (tmp_path / "started").exists():
-        time.sleep(0.05)
+    wait_for(tmp_path / "started")
     parent.kill()
     parent.wait()
-    for _ in range(100):
-        if (tmp_path / "told").exists():
-            break
-        time.sleep(0.1)
+    wait_for(tmp_path / "told")
+    assert (tmp_path / "told").read_text() == "ended"
+
+
+def test_a_second_sigterm_does_not_stop_the_end(tmp_path):
+    worker = Worker()
+    worker.give("told", slow_end, tmp_path / "told")
+    wait_for(tmp_path / "started")
+    worker.process.terminate()
+    time.sleep(0.3)
+    end([worker])
     assert (tmp_path / "told").read_text() == "ended"

@@ -15,7 +15,7 @@ _AFTER_REMOVAL = " (mend it, then `dvc checkout --force` brings back the outputs
 
 def main() -> None:
     """Run one command. Exit code 0 for success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _leave)
     try:
         root = _root_or_help()
         _run_checkout(root)
@@ -29,6 +29,11 @@ def main() -> None:
         _end(error, 1)
     except KeyboardInterrupt:
         _end("interrupted", 130)
+
+
+def _leave(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not stop a run from telling how it ended
+    sys.exit(143)
 
 
 def _end(error: Exception | str, code: int) -> None:

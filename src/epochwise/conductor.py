@@ -7,12 +7,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 from rich.console import Console
 
-from epochwise import leaderboard, running, sweepdir, tracking
+from epochwise import RunError, leaderboard, running, sweepdir, tracking
 from epochwise.files import read_json
 from epochwise.pipeline import settle_left_behind, store
 from epochwise.plan import Job, choose, to_train
@@ -77,11 +78,11 @@ class _Conductor:
     def fetch(self, points: list[Point], cfg: DictConfig) -> dict[int, Path]:
         """Run directories of points that are finished in MLflow only, fetched from there."""
         wanted = {point.fingerprint: self.sweep.run_folder(point) for point in points}
-        worker = self._worker(0)
-        for other in range(1, self.count):
-            self._worker(other).give("warm up", _warm_up, cfg.tracking.enabled)
+        worker = self._worker()
+        for _ in range(1, self.count):
+            self._worker().give("warm up", _warm_up, cfg.tracking.enabled)
         worker.give("fetch", _fetch, cfg, wanted)
-        found = worker.answer().value or {}
+        found = self._answer(worker, "what is finished there only is run again") or {}
         return {point.job: found[point.fingerprint] for point in points if point.fingerprint in found}
 
     def tell(self, have: dict[int, Path]) -> None:
@@ -107,13 +108,22 @@ class _Conductor:
         """Bring MLflow level, unless it has been and nothing was left behind: the sweep's tags, its leaderboard."""
         board = leaderboard.make(find_root(), self.sweep)
         leaderboard.write(board)
-        if self.sweep.link and not self.progress.jobs and not running.left_behind(main_root()):
+        server = tracking.Run(main_root()).server
+        level = self.sweep.link and self.sweep.published == server and tracking.exists(main_root())
+        if level and not self.progress.jobs and not running.left_behind(main_root()):
             return
         idle = (worker for worker in self.workers if worker.idle and worker.process.is_alive())
-        worker = next(idle, None) or self._worker(len(self.workers))
+        worker = next(idle, None) or self._worker()
         worker.give("publish", publish_board, board, cfg)
-        self.sweep.link = worker.answer().value or self.sweep.link
+        self.sweep.link = self._answer(worker, "the sweep's leaderboard is on disk") or ""
+        self.sweep.published = server if self.sweep.link else ""
         self.sweep.write()
+
+    def _answer(self, worker: Worker, outcome: str) -> Any:
+        answer = worker.answer()
+        if answer.failure:
+            tracking.warn(RunError(answer.failure), outcome)
+        return answer.value
 
     def end(self) -> None:
         end(self.workers)
@@ -124,17 +134,18 @@ class _Conductor:
     def _free(self, job: Job) -> Worker | None:
         """An idle worker that computes with the job's number of threads; one that is at work elsewhere is left so."""
         threads = job.config.train.threads
-        for index, worker in enumerate(self.workers):
-            if worker.idle:
-                if self.uses.setdefault(worker, threads) == threads and worker.process.is_alive():
-                    return worker
-                end([worker])
-                return self._worker(index, threads)
-        return self._worker(len(self.workers), threads) if len(self.workers) < self.count else None
+        idle = [worker for worker in self.workers if worker.idle]
+        for worker in idle:
+            if worker.process.is_alive() and self.uses.setdefault(worker, threads) == threads:
+                return worker
+        if len(self.workers) == self.count and idle:
+            end(idle[:1])
+            self.workers.remove(idle[0])
+        return self._worker(threads) if len(self.workers) < self.count else None
 
-    def _worker(self, index: int, threads: int | None = None) -> Worker:
+    def _worker(self, threads: int | None = None) -> Worker:
         worker = Worker()
-        self.workers[index : index + 1] = [worker]
+        self.workers.append(worker)
         if threads:
             self.uses[worker] = threads
         return worker
@@ -242,8 +253,8 @@ class _Progress:
             self.overheads.append(took - costs["train_seconds"])
             trained, reused = costs["epochs_trained"], costs["epochs_reused"]
             said = f"done: {job.name} · {trained} epochs trained, {reused} reused · {took:.0f} s"
-        self.left = to_train([other for other in self.jobs if other.number not in self.started])
-        self.console.print(f"{said} · {self.done + self.failed + self.had} of {len(self.jobs) + self.had}")
+        count = f"{self.done + self.failed + self.had} of {len(self.jobs) + self.had}"
+        self.console.print(f"{said} · {count}", markup=False)
 
     def update(self, running_jobs: list[Job], waiting: list[Job]) -> None:
         self.left = to_train([*running_jobs, *waiting])
@@ -258,9 +269,9 @@ class _Progress:
         trained, reused = (sum(cost[f"epochs_{what}"] for cost in costs) for what in ("trained", "reused"))
         seconds = self._seconds_left(costs, trained, len(running_jobs) + len(waiting))
         return (
-            f"{self.done + self.had} of {len(self.jobs) + self.had} done · {len(running_jobs)} running · "
-            f"{self.failed} failed · {trained} epochs trained, {reused} reused, {self.left} to train · "
-            + ("time left not yet known" if seconds is None else f"about {_duration(seconds)} left")
+            ("" if seconds is None else f"about {_duration(seconds)} left · ")
+            + f"{self.done + self.had} of {len(self.jobs) + self.had} done · {len(running_jobs)} running · "
+            f"{self.failed} failed · epochs: {trained} trained, {reused} reused, {self.left} to train"
         )
 
     def _seconds_left(self, costs: list[dict], trained: int, jobs: int) -> float | None:

@@ -16,6 +16,7 @@ from epochwise.sweepdir import Point, Sweep
 
 MEASURED = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")
 SUMMED = ("epochs_trained", "epochs_reused", "train_seconds", "trajectory_seconds")
+DISPENSABLE = ("val_loss", "trained", "reused", "best epoch")  # columns left out, in this order, of a narrow terminal
 CHARTS = "&compareRunsMode=CHART"  # on the link of MLflow's runs page opens it at the charts
 MOST_CURVES = 10  # in one picture; more cannot be told apart
 
@@ -90,14 +91,23 @@ def make(root: Path, sweep: Sweep) -> Board:
     rows = [Row(json.loads(key), sorted(results, key=_rank)) for key, results in settings.items()]
     rows.sort(key=lambda row: (-row.mean("val_accuracy"), row.mean("val_loss")))
     unfinished = [point for point in sweep.points if point.job not in finished]
-    failures = [(point, sweep.failures[str(point.job)]) for point in unfinished if str(point.job) in sweep.failures]
-    failed = {point.job for point, _ in failures}
-    return Board(
-        sweep,
-        rows,
-        [(point.name, _why(root, sweep, point, reason)) for point, reason in failures],
-        [point.name for point in unfinished if point.job not in failed],
-    )
+    reasons = _reasons(sweep, unfinished)
+    failed = [
+        (point.name, _why(root, sweep, point, reasons[point.job])) for point in unfinished if point.job in reasons
+    ]
+    return Board(sweep, rows, failed, [point.name for point in unfinished if point.job not in reasons])
+
+
+def _reasons(sweep: Sweep, unfinished: list[Point]) -> dict[int, str]:
+    """Why points failed, by job: as the sweep was told, or, of a run that another launcher ran, as run.json says."""
+    jobs = {str(point.job): point.fingerprint for point in sweep.points if point.fingerprint}
+    told = {jobs[job]: reason for job, reason in sweep.failures.items() if job in jobs}
+    reasons = {}
+    for point in unfinished:
+        reason = sweep.failures.get(str(point.job)) or told.get(point.fingerprint)  # its twin's, if it is the same run
+        if reason or rundir.status(sweep.run_folder(point)) == "FAILED":
+            reasons[point.job] = reason or "FAILED"
+    return reasons
 
 
 def _rank(result: Result) -> tuple[float, float]:
@@ -202,16 +212,23 @@ def show(board: Board) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    heads, lines = cells(board)
-    table = Table(title=f"sweep {board.sweep.id}", title_justify="left", box=box.SIMPLE_HEAD)
-    for head in heads:
-        table.add_column(head, justify="right", overflow="fold")
-    for line in lines:
-        table.add_row(*line)
     console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=Text(f"sweep {board.sweep.id}"), title_justify="left", box=box.SIMPLE_HEAD)
+    heads, lines = cells(board)
+    for left_out in ((), *(DISPENSABLE[:number] for number in range(1, len(DISPENSABLE) + 1))):
+        kept = [index for index, head in enumerate(heads) if head not in left_out]
+        table.columns, table.rows = [], []
+        for index in kept:
+            table.add_column(Text(heads[index]), justify="right", overflow="fold")
+        for line in lines:
+            table.add_row(*(Text(line[index]) for index in kept))
+        width = Console(width=1000).measure(table).maximum
+        if width <= console.width or not console.is_terminal:
+            break
     if not console.is_terminal:  # a file has no width
-        console.width = max(80, Console(width=1000).measure(table).maximum)
+        console.width = max(console.width, width)
     if board.rows:
         console.print(table)
     for line in foot(board):
@@ -235,8 +252,9 @@ def _lines(board: Board) -> list[tuple[str, history.Rows, list[int]]]:
     lines = []
     for results in trajectories.values():
         longest = max(results, key=lambda result: result.record["epochs"])
-        keys = [key for key in board.keys if len(results) == 1 or key != "train.epochs"] or ["seed"]
-        label = " ".join(f"{_short(key)}={_plain(longest.point.parameters[key])}" for key in keys)
+        keys = [key for key in board.keys if len(results) == 1 or key != "train.epochs"]
+        keys = keys or [key for key in board.sweep.varied if key == "seed"]
+        label = " ".join(f"{_short(key)}={_plain(longest.point.parameters[key])}" for key in keys) or "all runs"
         rows = history.read(longest.folder / rundir.HISTORY)
         lines.append((label, rows, sorted(result.record["epochs"] for result in results)))
     return lines

@@ -26,7 +26,10 @@ def parse(overrides: Iterable[str]) -> list[Override]:
 
 def grid(overrides: Iterable[str]) -> list[list[str]]:
     """The jobs of a multirun, each its list of overrides, in Hydra's own order. Raises InputError on bad syntax."""
-    return [job for batch in BasicSweeper.split_arguments(parse(overrides), None) for job in batch]
+    try:
+        return [job for batch in BasicSweeper.split_arguments(parse(overrides), None) for job in batch]
+    except HydraException as error:
+        raise InputError(f"command line: not a grid of values: {' '.join(str(error).split())}") from error
 
 
 def text(key: str, value: object) -> str:

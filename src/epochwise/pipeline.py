@@ -190,6 +190,7 @@ def tracked(
             raise
         finally:
             _end(run, folder, record | {"status": status}, reason)
+            running.forget(main_root(), token)
 
 
 def settle_left_behind(run: Run) -> None:

@@ -41,10 +41,11 @@ def to_train(jobs: list[Job]) -> int:
 
 
 def choose(waiting: list[Job], running: list[Job]) -> Job | None:
-    """The waiting job that trains the most and for which no running one is training; None if all would wait.
+    """Of the waiting jobs for which no running one is training, the next; None if all would wait.
 
-    The longest of a trajectory comes first, and leaves the states that the shorter ones only read.
+    The longest of a trajectory comes first and leaves the states that the shorter ones only read; these come as soon
+    as they can, before there is no more room for what they read.
     """
     at_work = set().union(*map(untrained, running))
     ready = [(len(needed), job) for job in waiting if not (needed := untrained(job)) & at_work]
-    return max(ready, key=lambda pair: (pair[0], -pair[1].number))[1] if ready else None
+    return max(ready, key=lambda pair: (not pair[0], pair[0], -pair[1].number))[1] if ready else None

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from epochwise import InputError, history, leaderboard, rundir, sweepdir
 from epochwise.config import load, parameters
 from epochwise.files import replacing
+from epochwise.overrides import text
 from epochwise.pipeline import store
 from epochwise.plan import Job, to_train
 from epochwise.project import find_root, main_root
@@ -27,19 +28,28 @@ def promote(run_id: str | None, sweep_id: str | None, force: bool, write_params:
     val_accuracy = history.read(folder / rundir.HISTORY)[-1]["val_accuracy"]
     if not cfg.prepare.validation_size:
         print("note: the test set was this run's validation, so it is no measure of what was not seen")
-    name, now = cfg.tracking.experiment, record["run_id"]
-    before = champion(main_root(), name)
+    wanted = parameters(cfg)
+    if write_params:
+        load([text(key, value) for key, value in wanted.items()])  # refuses what this code does not know or allow
+    if record["published"] or not write_params:
+        _register(record, cfg.tracking.experiment, val_accuracy, force)
+    else:
+        print(f"note: {record['run_id']} is not in MLflow, so it becomes no champion")
+    if write_params:
+        _write_params(wanted, record["data_sha256"])
+
+
+def _register(record: dict, name: str, val_accuracy: float, force: bool) -> None:
+    before, now = champion(main_root(), name), record["run_id"]
     if before and before["run_id"] == now:
         print(f"{now} is the champion of {name} already")
-    else:
-        if before and not force:
-            _refuse_a_worse(before, record, val_accuracy)
-        tags = {"val_accuracy": str(val_accuracy)} | {key: record[key] for key in TAGS}
-        version = register(main_root(), name, now, tags)
-        instead = f" instead of {before['run_id']}" if before else ""
-        print(f"{now} (val_accuracy {val_accuracy:.4f}) is the champion of {name}{instead}: version {version}")
-    if write_params:
-        _write_params(parameters(cfg), record["data_sha256"])
+        return
+    if before and not force:
+        _refuse_a_worse(before, record, val_accuracy)
+    tags = {"val_accuracy": str(val_accuracy)} | {key: record[key] for key in TAGS}
+    version = register(main_root(), name, now, tags)
+    instead = f" instead of {before['run_id']}" if before else ""
+    print(f"{now} (val_accuracy {val_accuracy:.4f}) is the champion of {name}{instead}: version {version}")
 
 
 def _folder(run_id: str | None, sweep_id: str | None) -> Path:
@@ -53,13 +63,15 @@ def _folder(run_id: str | None, sweep_id: str | None) -> Path:
     if board.best is None:
         raise InputError(f"sweep {board.sweep.id}: none of its runs is finished; start it again first")
     print(f"the best of sweep {board.sweep.id}: {board.best.point.name}")
+    if board.failures or board.missing:
+        print(f"note: {len(board.failures) + len(board.missing)} of its runs are not finished")
     return board.best.folder
 
 
 def _refuse_a_worse(before: dict[str, str], record: dict, val_accuracy: float) -> None:
     told = f"the champion, run {before['run_id']},"
     if before.get("data_sha256") != record["data_sha256"]:
-        raise InputError(f"{told} was validated on other images, so the two do not compare; --force replaces it")
+        raise InputError(f"{told} was made from other data, so the two do not compare; --force replaces it")
     if float(before["val_accuracy"]) > val_accuracy:
         raise InputError(
             f"{told} is better on validation: {float(before['val_accuracy']):.4f} against {val_accuracy:.4f}; "
@@ -83,7 +95,10 @@ def _write_params(wanted: dict[str, object], data_sha256: str) -> None:
             place = place[parent]
         if place[last] != value:
             changed.append(f"{key} {place[last]} → {value}")
-            place[last] = value
+            if isinstance(value, list):
+                place[last][:] = value  # in place, which keeps the list as it is laid out
+            else:
+                place[last] = value
     if changed:
         with replacing(path) as temporary:
             yaml.dump(content, temporary)

@@ -84,8 +84,9 @@ def read_finished(folder: Path) -> dict:
 
 def all_of(root: Path) -> Iterator[Path]:
     """The run directories of `epochwise run`, the latest first."""
-    for pattern in ("outputs/*/*", "multirun/*/*/*"):
-        yield from sorted((path.parent for path in root.glob(f"{pattern}/{RECORD}")), reverse=True)
+    for place in ("outputs", "multirun"):
+        found = (path.parent for path in (root / place).glob(f"**/{RECORD}"))
+        yield from sorted((folder for folder in found if not folder.name.startswith(".")), reverse=True)
 
 
 def complete(folder: Path) -> dict | None:
@@ -96,6 +97,14 @@ def complete(folder: Path) -> dict | None:
         return None
     whole = all((folder / name).is_file() for name in (CONFIG, HISTORY, MODEL, METRICS))
     return record if whole and record.get("status") == "FINISHED" else None
+
+
+def status(folder: Path) -> str | None:
+    """What run.json says of the run in `folder`; None if there is none that is readable."""
+    try:
+        return read_json(folder / RECORD).get("status")
+    except InputError:
+        return None
 
 
 def find(root: Path, run_id: str) -> Path | None:

@@ -16,13 +16,13 @@ from epochwise.files import read_json, write_json
 
 @contextmanager
 def announced(root: Path, token: str, about: dict) -> Iterator[None]:
-    """Keep `about`, by which a run can be found, for as long as this process works on it, or was killed doing so.
+    """Keep `about`, by which a run can be found, until it is forgotten, which is once it has told how it ended.
 
     Waits while another process works in the same `about["folder"]`: dvc may have been killed, its child be at work.
     """
     entry = _entry(root, token)
     entry.parent.mkdir(parents=True, exist_ok=True)
-    place = FileLock(entry.parent / f"{hashlib.sha256(about['folder'].encode()).hexdigest()}.folder")
+    place = FileLock(_place(root, about["folder"]))
     try:
         place.acquire(blocking=False)
     except Timeout:
@@ -32,8 +32,15 @@ def announced(root: Path, token: str, about: dict) -> Iterator[None]:
         try:
             yield
         finally:
-            forget(root, token)
             Path(place.lock_file).unlink(missing_ok=True)
+
+
+def wait_for(root: Path, folder: Path) -> None:
+    """Return once no process works in `folder`: of a sweep whose parent was killed, a worker may still be ending."""
+    place = _place(root, str(folder.resolve()))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place):
+        pass
 
 
 def left_behind(root: Path) -> dict[str, dict]:
@@ -56,3 +63,8 @@ def forget(root: Path, token: str) -> None:
 
 def _entry(root: Path, token: str) -> Path:
     return root / "mlruns" / ".running" / f"{token}.json"
+
+
+def _place(root: Path, folder: str) -> Path:
+    """The lock on a run directory, by its absolute path."""
+    return _entry(root, hashlib.sha256(folder.encode()).hexdigest()).with_suffix(".folder")

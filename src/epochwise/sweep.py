@@ -4,15 +4,17 @@ import json
 import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import InputError, RunError, config, overrides, sweepdir
+from epochwise import InputError, RunError, config, overrides, running, sweepdir
 from epochwise.pipeline import check_data, prepared_for, run_all, run_name, store
-from epochwise.project import find_root
+from epochwise.project import find_root, main_root
 from epochwise.sweepdir import Point, Sweep
 from epochwise.trajectory import fingerprint
 
@@ -26,9 +28,15 @@ def run(arguments: list[str]) -> None:
     at the end if runs failed; a failed run of a sweep does not stop the others.
     """
     parsed = _parse(arguments)
-    plain = [override.input_line for override in overrides.parse(parsed.overrides) if not override.is_sweep_override()]
+    typed = overrides.parse(parsed.overrides)
+    plain = [override.input_line for override in typed if not override.is_sweep_override()]
+    if parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion:
+        config.register()
+        left_out = {"-m", "--multirun", *parsed.overrides} - set(plain)
+        _hydra(job, [argument for argument in arguments if argument not in left_out])
+        return
     settings = config.hydra_settings(plain)
-    if parsed.multirun or (settings.mode == RunMode.MULTIRUN and not (parsed.cfg or parsed.info)):
+    if parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg):
         _run_sweep(parsed.overrides, settings)
     else:
         _run_one(arguments, parsed.overrides)
@@ -50,6 +58,7 @@ def job(cfg: DictConfig) -> None:
     point = sweep.points[this.job.num]
     if point.refused:
         raise InputError(point.refused)
+    running.wait_for(main_root(), folder)
     if not cfg.sweep.rerun and point.job in sweepdir.finished(find_root(), sweep):
         print(f"have it: {point.name}")
         return
@@ -74,7 +83,7 @@ def _run_one(arguments: list[str], typed: list[str]) -> None:
 def _run_sweep(typed: list[str], settings: DictConfig) -> None:
     from epochwise import leaderboard
 
-    typed = [*typed, *_share_of_cores(typed, settings)]
+    typed = [*typed, *_share_of_cores(_grid(typed, settings), settings)]
     cfg, points = _points(_grid(typed, settings))
     sweep = _open(typed, settings, cfg, points)
     with _alone(sweep.folder):
@@ -88,7 +97,8 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
             leaderboard.write(board)
             leaderboard.show(board)
     if board.failures or board.missing:
-        raise RunError(f"{len(board.failures)} of {len(points)} runs failed, see above")
+        not_run = f", {len(board.missing)} were not run" if board.missing else ""
+        raise RunError(f"{len(board.failures)} of {len(points)} runs failed{not_run}, see above")
 
 
 def _publish(folder: Path, cfg: DictConfig) -> None:
@@ -126,10 +136,13 @@ def _parse(arguments: list[str]) -> Namespace:
     return parsed
 
 
-def _share_of_cores(typed: list[str], settings: DictConfig) -> list[str]:
+def _share_of_cores(jobs: list[list[str]], settings: DictConfig) -> list[str]:
     """train.threads for jobs that run side by side, unless it was told: the cores divided, or one if all are to fit."""
     n_jobs = settings.launcher.get("n_jobs", 1)
-    if n_jobs == 1 or overrides.place("train.threads", typed, find_root() / "conf") != "params.yaml":
+    if not isinstance(n_jobs, int) or not (n_jobs == -1 or n_jobs >= 1):
+        raise InputError(f"hydra.launcher.n_jobs must be 1 or more, or -1 for as many as fit, got {n_jobs!r}")
+    places = {overrides.place("train.threads", job, find_root() / "conf") for job in jobs}
+    if n_jobs == 1 or places != {"params.yaml"}:
         return []
     from epochwise.conductor import cores
 
@@ -139,15 +152,23 @@ def _share_of_cores(typed: list[str], settings: DictConfig) -> list[str]:
 
 
 def _grid(typed: list[str], settings: DictConfig) -> list[list[str]]:
-    """The overrides of each job, in Hydra's order. Raises InputError for a sweep over what is not a parameter."""
+    """The overrides of each job, in Hydra's order. Raises InputError for what this cannot sweep over."""
     preset = [f"{key}={values}" for key, values in (settings.sweeper.get("params") or {}).items()]
-    task = [line for line in (*preset, *typed) if not line.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    for override in overrides.parse(task):
+    task = []
+    for override in overrides.parse([*preset, *typed]):
         key = override.key_or_group
-        preset = key != "experiment" and (find_root() / "conf" / key).is_dir()
-        if override.is_sweep_override() and (preset or key in config.how_to_run()):
+        about_hydra = key.startswith(("hydra.", "hydra/"))
+        other_group = key != "experiment" and (find_root() / "conf" / key).is_dir()
+        if override.is_sweep_override() and (about_hydra or other_group or key in config.how_to_run()):
             raise InputError(f"command line: {key} cannot be swept, for it changes no result")
-    return overrides.grid(task)
+        if key == "hydra.sweep.subdir":
+            raise InputError("command line: hydra.sweep.subdir is the job's number; name another hydra.sweep.dir")
+        if not about_hydra:
+            task.append(override.input_line)
+    jobs = overrides.grid(task)
+    if jobs != overrides.grid(task):
+        raise InputError("command line: shuffle() gives other jobs each time, so none could be found again")
+    return jobs
 
 
 def _points(jobs: list[list[str]]) -> tuple[DictConfig, list[Point]]:
@@ -213,11 +234,13 @@ def _open(typed: list[str], settings: DictConfig, cfg: DictConfig, points: list[
         varied=[key for key, different in values.items() if len(different) > 1],
         points=points,
         reuse=reuse,
+        rerun=cfg.sweep.rerun,
         validates_on_test=not all(point.parameters["prepare.validation_size"] for point in points),
     )
 
 
-def _alone(folder: Path) -> FileLock:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
     """A lock on the sweep's directory: the same command, given twice at once, would write the same run directories."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -226,4 +249,7 @@ def _alone(folder: Path) -> FileLock:
     except Timeout:
         print(f"{folder}: another process runs this sweep; waiting for its end", flush=True)
         lock.acquire()
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()

@@ -46,6 +46,7 @@ def fetch_finished(run: Run, experiment: str, wanted: dict[str, Path]) -> dict[s
 def _fetch(run: Run, run_id: str, fingerprint: str, folder: Path) -> bool:
     """Whether the run is complete there and now in `folder`; run.json comes last, since with it the run counts."""
     scratch = folder.with_name(f".{folder.name}.fetched")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed in here
     try:
         fetch_run(run.root, run_id, scratch)
         record = rundir.complete(scratch)
@@ -101,6 +102,7 @@ def _sum_up(run: Run, board: Board, link: str) -> None:
     tags = {"sweep.id": sweep.id, "mlflow.source.name": "epochwise", "mlflow.source.type": "LOCAL"}
     summary = known[0] if known else client.create_run(experiment_id, run_name=f"{name} {sweep.id}", tags=tags)
     run_id = summary.info.run_id
+    client.set_terminated(run_id, "KILLED")  # which it stays, should this process end before the last line
     pages = {"runs": link, "curves": link + CHARTS, "comparison": compare_link(link, board)}
     links = " · ".join(f"[{name}]({page})" for name, page in pages.items())
     note = f"`{sweep.command}`\n\n{links}\n\n{text(board, 'markdown')}"
@@ -118,8 +120,8 @@ def _sum_up(run: Run, board: Board, link: str) -> None:
 
 
 def sweep_filter(sweep_id: str) -> str:
-    """MLflow's filter, the same in its search box and in search_runs."""
-    return f"tags.`sweep.id` LIKE '%{sweep_id}%'"
+    """MLflow's filter, the same in its search box and in search_runs, of the runs that stand in the leaderboard."""
+    return f"tags.`sweep.id` LIKE '%{sweep_id}%' AND attributes.status = 'FINISHED'"
 
 
 def view_state(sweep_id: str, varied: list[str]) -> dict:

@@ -37,8 +37,10 @@ class Sweep:
     points: list[Point]
     validates_on_test: bool
     reuse: bool  # whether runs take epochs from one another; if not, only those that took none count as finished
+    rerun: bool = False  # whether only its own run directories count
     failures: dict[str, str] = field(default_factory=dict)  # why, by job
-    link: str = ""  # to its runs in MLflow, once they are all there
+    link: str = ""  # to its runs in MLflow, once they are there
+    published: str = ""  # the tracking server that has them
 
     def run_folder(self, point: Point) -> Path:
         return self.folder / str(point.job)
@@ -60,7 +62,7 @@ def read(folder: Path) -> Sweep:
 def known(root: Path) -> list[Sweep]:
     """All sweeps in multirun/, the latest first; what is not readable is left out."""
     found = []
-    for path in sorted(root.glob(f"multirun/*/*/{RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in sorted((root / "multirun").glob(f"**/{RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             found.append(read(path.parent))
         except InputError:
@@ -85,8 +87,8 @@ def finished(root: Path, sweep: Sweep) -> dict[int, Path]:
     wanted = {point.fingerprint for point in sweep.points if point.fingerprint}
     elsewhere = {}
     own = [sweep.run_folder(point) for point in sweep.points]
-    for folder in [*own, *rundir.all_of(root)]:
+    for folder in own if sweep.rerun else [*own, *rundir.all_of(root)]:
         made = rundir.complete(folder)
-        if made and made["fingerprint"] in wanted and (sweep.reuse or not made["epochs_reused"]):
+        if made and made.get("fingerprint") in wanted and (sweep.reuse or not made["epochs_reused"]):
             elsewhere.setdefault(made["fingerprint"], folder)
     return {point.job: elsewhere[point.fingerprint] for point in sweep.points if point.fingerprint in elsewhere}

@@ -1,4 +1,4 @@
-"""MLflow, and the only module that knows it. A run directory is the truth; a run here is a view of it, written live.
+"""MLflow, imported here only. A run directory is the truth; a run here is a view of it, written live.
 
 Every write is best effort: the first that fails gives one warning and ends tracking for the run, never the training.
 """
@@ -221,7 +221,8 @@ class Run:
         """End runs whose process is gone, at its `last` sign in seconds since 1970; whether that has worked."""
         try:
             for run_id in run_ids:
-                self.client.set_tag(run_id, "failure", "its process was killed")
+                if status != "FINISHED":
+                    self.client.set_tag(run_id, "failure", "its process was killed")
                 self.client.set_terminated(run_id, status, last and int(last * 1000))
         except Exception as error:  # see left_running
             warn(error, "an earlier run that was killed is still RUNNING there")
@@ -314,6 +315,12 @@ def _download(client, run_id: str, path: str, folder: Path) -> None:
     """One artifact, whatever folder it is in there, into `folder` itself."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         Path(client.download_artifacts(run_id, path, scratch)).replace(folder / Path(path).name)
+
+
+def exists(root: Path) -> bool:
+    """Whether there is a local database, if it is a local one that is used; of a server, nothing is known."""
+    uri = tracking_uri(root)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
 
 
 def preload() -> None:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from epochwise import InputError, RunError
 
+LONGEST_REASON = 500  # characters; TensorFlow's go on for kilobytes, which are in the log
 GRACE = 30.0  # seconds for a run to tell how it ended before its process is killed
 
 
@@ -79,7 +81,7 @@ def answered(workers: list[Worker], seconds: float) -> list[Worker]:
 
 def _work(theirs: connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of the terminal; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
@@ -93,13 +95,19 @@ def _work(theirs: connection.Connection) -> None:
             gc.collect()  # a model is full of cycles, and the next one needs the room
 
 
+def _leave(*_: object) -> None:
+    """SIGTERM may come from the parent and from the system: the second one must not stop a run from telling its end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _reason(error: Exception) -> str:
-    said = " ".join(str(error).split())
+    said = textwrap.shorten(str(error), LONGEST_REASON, placeholder=" …")
     return said if isinstance(error, (InputError, RunError)) and said else f"{type(error).__name__}: {said}"
 
 
