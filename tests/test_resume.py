@@ -44,3 +44,14 @@ def test_killed_at_random_moments_the_same_command_ends_the_same():
         "of 2 kills: ended 2, same model.keras 2, same history.csv 2, finished epochs trained again 0, "
         "MLflow 1 FINISHED + 1 KILLED 2"
     )
+
+
+@pytest.mark.long
+def test_a_sweep_killed_at_random_moments_the_same_command_ends_the_same():
+    command = [sys.executable, "benchmarks/sweep_kills.py", "--kills", "3", "--source", "digits"]
+    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (
+        "of 3 kills: ended 3, same rows 3, same weights 3, one FINISHED run each 3, left RUNNING 0, "
+        "finished epochs trained again 0"
+    )
