@@ -8,12 +8,10 @@ A sweep over seeds in a clone of the project, one epoch each on 2,000 images (di
 import argparse
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
-from sweep_kills import SOURCES, workers
+from sweep_kills import SOURCES, fresh_clone, workers
 
 
 def resident(process: int) -> float:
@@ -41,8 +39,5 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=50)
     parser.add_argument("--source", choices=SOURCES, default="mnist")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
-        if Path("data/cache/mnist").is_dir():
-            shutil.copytree("data/cache/mnist", Path(folder) / "data/cache/mnist")
-        main(Path(folder), given.jobs, given.source)
+    with fresh_clone() as folder:
+        main(folder, given.jobs, given.source)

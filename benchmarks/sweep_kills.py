@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 GRID = ("train.epochs=2,4,6", "model.dense_dropout=0.25,0.5", "hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
@@ -80,6 +82,16 @@ class Sweep:
             runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
             found.update(f"{run.info.status}{name.removeprefix(self.name)}" for run in runs)
         return found
+
+
+@contextmanager
+def fresh_clone() -> Iterator[Path]:
+    """A clone of the project in the working directory, with its MNIST if that has been fetched."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
+        if Path("data/cache/mnist").is_dir():
+            shutil.copytree("data/cache/mnist", Path(folder) / "data/cache/mnist")
+        yield Path(folder)
 
 
 def workers(parent: int) -> list[int]:
@@ -173,8 +185,5 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--source", choices=SOURCES, default="mnist")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
-        if Path("data/cache/mnist").is_dir():
-            shutil.copytree("data/cache/mnist", Path(folder) / "data/cache/mnist")
-        main(Path(folder), given.kills, given.seed, given.source)
+    with fresh_clone() as folder:
+        main(folder, given.kills, given.seed, given.source)

@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from epochwise.files import replacing
+from epochwise import figures
 from epochwise.history import Rows
-
-DPI = 120
 
 
 def curves(lines: list[tuple[str, Rows, list[int]]], path: Path, heading: str) -> None:
@@ -27,7 +22,7 @@ def curves(lines: list[tuple[str, Rows, list[int]]], path: Path, heading: str) -
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
     panels[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _save(figure, path)
+    figures.save(figure, path)
 
 
 def heat_map(keys: list[str], cells: dict[tuple, float], path: Path, heading: str) -> None:
@@ -46,15 +41,9 @@ def heat_map(keys: list[str], cells: dict[tuple, float], path: Path, heading: st
     axes.set(xticks=range(len(across)), yticks=range(len(down)), xlabel=keys[0], ylabel=keys[1], title=heading)
     axes.set_xticklabels(map(str, across))
     axes.set_yticklabels(map(str, down))
-    _save(figure, path)
+    figures.save(figure, path)
 
 
 def _order(value: object) -> tuple:
     number = isinstance(value, (int, float))
     return not number, value if number else str(value)
-
-
-def _save(figure: plt.Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
-    plt.close(figure)

@@ -33,7 +33,7 @@ def confusion_matrix(matrix: np.ndarray, path: Path) -> None:
         ylabel="actual",
         title=f"{np.trace(matrix):,} of {matrix.sum():,} test images right",
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def learning_curves(rows: Rows, path: Path, validation: str) -> None:
@@ -52,7 +52,7 @@ def learning_curves(rows: Rows, path: Path, validation: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Path, heading: str) -> None:
@@ -69,7 +69,7 @@ def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Pa
     for axes, picture, title, colour in zip(grid.flat, pictures, titles, colours, strict=False):
         axes.imshow(_displayable(picture), cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(title, fontsize=9, color=colour)
-    _save(figure, path)
+    save(figure, path)
 
 
 def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, path: Path) -> None:
@@ -82,7 +82,7 @@ def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, path
     colours = ["tab:green" if index == actual else "tab:gray" for index in range(len(probabilities))]
     right.bar(range(len(probabilities)), probabilities, color=colours)
     right.set(xticks=range(len(probabilities)), ylim=(0, 1), xlabel="class", ylabel="probability")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _displayable(picture: np.ndarray) -> np.ndarray:
@@ -90,7 +90,8 @@ def _displayable(picture: np.ndarray) -> np.ndarray:
     return picture if picture.shape[-1] in (3, 4) else picture[..., 0]
 
 
-def _save(figure, path: Path) -> None:
+def save(figure: plt.Figure, path: Path) -> None:
+    """Write the figure as a PNG, and close it."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
     plt.close(figure)
