@@ -10,7 +10,7 @@ from epochwise.files import read_json
 @pytest.mark.slow
 def test_one_key_in_four_places(project):
     project.ok("epochwise", "run", "train.epochs=3")
-    project.ok("epochwise", "run", "-m", "train.epochs=1,3")
+    project.ok("epochwise", "run", "-m", "train.epochs=1,3", "sweep.rerun=true")
     project.edit("params.yaml", "epochs: 2", "epochs: 3")
     project.ok("dvc", "repro")
     project.ok("git", "checkout", "params.yaml")
