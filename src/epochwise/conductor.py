@@ -275,8 +275,8 @@ class _Progress:
         )
 
     def _seconds_left(self, costs: list[dict], trained: int, jobs: int) -> float | None:
-        """What is left to train and to run, at the pace so far; None before the first epoch has ended."""
-        if self.left and not trained:
+        """What is left to train and to run, at the pace so far; None before there is one."""
+        if not trained if self.left else not self.overheads:
             return None
         an_epoch = sum(cost["train_seconds"] for cost in costs) / trained if trained else 0
         around_it = sum(self.overheads) / len(self.overheads) if self.overheads else 0
