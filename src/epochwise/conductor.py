@@ -68,8 +68,8 @@ class _Conductor:
 
     def __init__(self, sweep: Sweep, context: HydraContext, configs: dict[int, DictConfig], n_jobs: int):
         self.sweep, self.context = sweep, context
-        self.threads = max((config.train.threads for config in configs.values()), default=1)
-        fit = n_jobs if n_jobs > 0 else cores() // self.threads
+        threads = max((config.train.threads for config in configs.values()), default=1)
+        fit = n_jobs if n_jobs > 0 else cores() // threads
         self.count = max(1, min(fit, len(configs)))
         self.workers: list[Worker] = []
         self.uses: dict[Worker, int] = {}  # train.threads, which a process sets once

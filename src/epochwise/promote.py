@@ -20,8 +20,8 @@ TAGS = ("data_sha256", "fingerprint", "weights_sha256")
 def promote(run_id: str | None, sweep_id: str | None, force: bool, write_params: bool) -> None:
     """Register a run, or the best of a sweep on validation, as champion; `write_params` puts it into params.yaml too.
 
-    Raises InputError if there is no such run in MLflow, or if the champion is better, or validated on other images,
-    and this was not forced.
+    Raises InputError if there is no such run in MLflow, or if the champion is better, or made from other data, and
+    this was not forced. A run that is not in MLflow can give its parameters only.
     """
     folder = _folder(run_id, sweep_id)
     record, cfg = rundir.read_finished(folder), OmegaConf.load(folder / rundir.CONFIG)
