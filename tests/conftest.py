@@ -18,6 +18,14 @@ QUICK = {
 }
 
 
+A_RECORD = {  # what run.json holds at least
+    **{"run_id": "recorded", "experiment": "epochwise", "fingerprint": "f", "trajectory": "t", "data_sha256": "d"},
+    **{"status": "FINISHED", "epochs": 2, "epochs_trained": 1, "epochs_reused": 1, "steps_trained": 9},
+    **{"train_seconds": 1.5, "trajectory_seconds": 3.0, "git_commit": "0" * 40, "weights_sha256": "abc"},
+    **{"published": False, "identity": {}},
+}
+
+
 class Project:
     """A checkout of its own, and the commands a user would type in it."""
 

@@ -19,7 +19,7 @@ import pytest
         (["run", "--config-name", "other"], "use experiment=NAME for a preset"),
         (["run", "-m", "--cfg", "job", "train.epochs=1"], "--cfg shows one configuration; leave out -m"),
         (["check", "train.epochs=2,3"], "train.epochs=2,3 is a sweep; use `epochwise run -m`"),
-        (["predict"], "the following arguments are required: --random"),
+        (["predict"], "give pictures, or --random N for test images"),
         (["predict", "--random", "3", "--model", "nope"], "nope: no run with a model here or in MLflow"),
         (["run", "model.dense_dropout=1"], "error: model.dense_dropout must be in [0, 1), got 1.0 (command line)"),
         (["run", "--bogus"], "unrecognized arguments: --bogus"),

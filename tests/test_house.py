@@ -12,7 +12,19 @@ PACKAGE = ROOT / "src" / "epochwise"
 # Modules whose change leaves results as they are: a new message or tag must not train again.
 NOT_DECISIVE = {"__init__", "__main__", "check", "config", "files", "lineage", "overrides", "pipeline", "predict"}
 NOT_DECISIVE |= {"project", "reproduce", "rundir", "running", "states", "sweep", "tracking", "trajectory"}
-NOT_DECISIVE |= {"charts", "conductor", "leaderboard", "plan", "promote", "sweep_view", "sweepdir", "worker"}
+NOT_DECISIVE |= {
+    "charts",
+    "conductor",
+    "leaderboard",
+    "live",
+    "photos",
+    "plan",
+    "promote",
+    "publish",
+    "sweep_view",
+    "sweepdir",
+}
+NOT_DECISIVE |= {"view", "worker"}
 
 
 def imports(module: str) -> set[str]:

@@ -5,13 +5,13 @@ import io
 import json
 
 import pytest
+from conftest import A_RECORD
 
 from epochwise import history, leaderboard, sweepdir
 from epochwise.files import write_json
 from epochwise.sweepdir import Point, Sweep
 
 PARAMETERS = {"seed": 0, "prepare.validation_size": 300, "model.dense_dropout": 0.5, "train.epochs": 2}
-COSTS = {"epochs_trained": 1, "epochs_reused": 1, "train_seconds": 1.5, "trajectory_seconds": 3.0, "steps_trained": 9}
 
 
 def point(job, **different):
@@ -28,8 +28,8 @@ def finish(folder, number, val_accuracy, test_accuracy=0.9, val_loss=0.1, trajec
     ]
     history.write(rows, folder / "history.csv")
     write_json(folder / "metrics.json", history.summary(rows) | {"test_loss": 0.1, "test_accuracy": test_accuracy})
-    about = {"run_id": f"run{number}", "fingerprint": f"fingerprint {number}", "status": "FINISHED", "epochs": epochs}
-    write_json(folder / "run.json", about | {"trajectory": trajectory or str(number)} | COSTS)
+    about = {"run_id": f"run{number}", "fingerprint": f"fingerprint {number}", "epochs": epochs}
+    write_json(folder / "run.json", A_RECORD | about | {"trajectory": trajectory or str(number)})
     for name in ("config.yaml", "model.keras"):
         (folder / name).touch()
 
@@ -126,7 +126,7 @@ def test_an_unfinished_or_incomplete_run_does_not_count(make, tmp_path):
     for job in range(3):
         finish(sweep.folder / str(job), job, 0.9)
     (sweep.folder / "0" / "metrics.json").unlink()
-    write_json(sweep.folder / "1" / "run.json", {"status": "KILLED", "fingerprint": "fingerprint 1"})
+    write_json(sweep.folder / "1" / "run.json", A_RECORD | {"status": "KILLED", "fingerprint": "fingerprint 1"})
     (sweep.folder / "2" / "run.json").write_text("{torn")
     assert board_of(tmp_path, sweep).rows == []
 
@@ -207,14 +207,15 @@ def test_a_rerun_counts_its_own_runs_only(make, tmp_path):
 def test_the_twin_of_a_failed_point_has_failed_and_so_has_what_another_launcher_ran(make, tmp_path):
     twin = Point(1, "twin", [], PARAMETERS, "fingerprint 0", "data")
     sweep = make(["seed"], point(0, seed=0), twin, point(2, seed=2), failures={"0": "boom"})
-    write_json(sweep.folder / "2" / "run.json", {"status": "FAILED"})
+    write_json(sweep.folder / "2" / "run.json", A_RECORD | {"status": "FAILED"})
     board = board_of(tmp_path, sweep)
     assert board.failures == [("seed=0", "boom"), ("twin", "boom"), ("seed=2", "FAILED")] and not board.missing
 
 
 @pytest.mark.parametrize("width, shown", [(200, True), (80, False)])
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_values(make, tmp_path, capsys, monkeypatch, width, shown):
-    sweep = make(["model.dense_dropout"], point(0, model__dense_dropout=0.5), failures={"1": "[/job:cpu] [bold]"})
+    points = point(0, model__dense_dropout=0.5), point(1, model__dense_dropout=0.75)
+    sweep = make(["model.dense_dropout"], *points, failures={"1": "[/job:cpu] [bold]"})
     finish(sweep.folder / "0", 0, 0.9)
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -223,3 +224,4 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_values(make, tmp_path, c
     said = capsys.readouterr().out
     assert "0.9000" in said and "dense_dropout" in said
     assert ("val_loss" in said) == shown
+    assert "failed: dense_dropout=0.75: [/job:cpu] [bold]" in said

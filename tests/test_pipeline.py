@@ -62,6 +62,8 @@ def test_outputs_are_those_of_the_contract(reproduced):
     record = read_json(reproduced.path / "models/run.json")
     assert list(record) == [
         "run_id",
+        "token",
+        "name",
         "experiment",
         "fingerprint",
         "trajectory",
@@ -74,11 +76,15 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "train_seconds",
         "trajectory_seconds",
         "status",
+        "failure",
+        "started",
+        "ended",
         "git_commit",
         "git_dirty",
         "git_diff",
         "published",
         "identity",
+        "mlflow",
     ]
 
 

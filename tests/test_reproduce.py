@@ -1,8 +1,11 @@
 """A recorded run is trained again from nothing, and the answer is same or different, and why."""
 
-import pytest
+import zipfile
 
-from epochwise import InputError, RunError
+import pytest
+from conftest import A_RECORD
+
+from epochwise import InputError, RunError, rundir
 from epochwise.files import read_json, write_json
 from epochwise.reproduce import HERE, _compare, _say_differences, reproduce
 
@@ -35,12 +38,7 @@ def test_changed_code_and_own_data_come_back_from_the_record(project):
     assert "own.npz" in done.stderr
 
 
-RECORD = {
-    "run_id": "recorded",
-    "status": "FINISHED",
-    "git_commit": "0" * 40,
-    "epochs": 2,
-    "weights_sha256": "abc",
+RECORD = A_RECORD | {
     "identity": {"versions": {"keras": "3.15.1"}, "processor": {"cpu": "One", "gpus": ""}, "data": "abc"},
 }
 HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n1,0.75,0.5,0.25,0.5\n2,0.25,0.5,0.25,0.75\n"
@@ -89,6 +87,7 @@ def test_different_weights_under_the_same_history(pair):
         ({"status": "KILLED"}, "its training is KILLED, not FINISHED"),
         ({"git_commit": None}, "was not trained in a git repository"),
         ({}, "0{40}: the run's commit is not in this repository"),
+        ({"epochs": "2"}, "recorded: no run with a model here or in MLflow"),
         ({"git_commit": "HEAD", "git_diff": "0"}, "recorded: no run with a model here or in MLflow"),
     ],
 )
@@ -96,6 +95,9 @@ def test_what_cannot_be_made_again_is_refused(project, change, said):
     for name in ("config.yaml", "history.csv", "model.keras"):
         (project.path / "models").mkdir(exist_ok=True)
         (project.path / "models" / name).touch()
+    with zipfile.ZipFile(project.path / "models/model.keras", "w") as archive:
+        for name in rundir.MODEL_MEMBERS:
+            archive.writestr(name, "")
     write_json(project.path / "models/run.json", RECORD | change)
     with pytest.raises(InputError, match=said):
         reproduce("recorded")

@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 from epochwise import RunError, config, history, rundir, sources, trajectory
 from epochwise.lineage import trace
 from epochwise.pipeline import prepared_for, store
-from epochwise.tracking import Run
 from epochwise.train import batches, train
 
 
@@ -22,8 +21,8 @@ def trained(project):
         cfg = config.load(["tracking=off", *overrides])
         prepared = prepared_for(cfg)
         folder = project.path / "outputs" / "test" / str(next(count))
-        record = rundir.new_record(cfg, trace(project.path, cfg, list(overrides)), prepared.sha256)
-        train(cfg, prepared, folder, Run(project.path), record, store(cfg))
+        record = rundir.new_record(cfg, "test", trace(project.path, cfg, list(overrides)), prepared)
+        train(cfg, prepared, folder, record, store(cfg), lambda record: None)
         return folder, record
 
     return run

@@ -92,8 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", add_help=False, help=does)
     run.set_defaults(command=_run)
 
-    predict = commands.add_parser("predict", help="classify random test images with a model")
-    predict.add_argument("--random", type=int, required=True, metavar="N", help="how many test images to draw")
+    predict = commands.add_parser("predict", help="classify pictures, or random test images, with a model")
+    predict.add_argument("photos", nargs="*", metavar="IMAGE", help="a PNG or JPEG")
+    predict.add_argument("--random", type=int, metavar="N", help="how many test images to draw")
     predict.add_argument("--seed", type=int, help="draw the same images again")
     which = "the registry's champion, a run's id or directory (default: models)"
     predict.add_argument("--model", metavar="champion|RUN_ID|PATH", help=which)
@@ -113,6 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("--force", action="store_true", help="replace a champion that is better, or not comparable")
     promote.add_argument("--params", action="store_true", help="also write its parameters into params.yaml")
     promote.set_defaults(command=_promote)
+
+    does = "tell MLflow what it does not have of the runs in run directories; of all of them unless told which"
+    publish = commands.add_parser("publish", help=does, description=does)
+    publish.add_argument("folders", nargs="*", metavar="RUN_DIR", help="for the pipeline's run: models")
+    publish.set_defaults(command=_publish)
 
     does = "train a run again from nothing, with its own code and data, and say whether the result is the same"
     reproduce = commands.add_parser("reproduce", help=does, description=does)
@@ -154,7 +160,7 @@ def _compare(arguments: argparse.Namespace, rest: list[str]) -> None:
     from epochwise import leaderboard, sweepdir
 
     root = find_root()
-    board = leaderboard.make(root, sweepdir.find(root, arguments.sweep))
+    board = leaderboard.make(root, sweepdir.find(root, _typed_path(arguments, arguments.sweep)))
     if arguments.format == "table":
         leaderboard.show(board)
     else:
@@ -168,17 +174,31 @@ def _promote(arguments: argparse.Namespace, rest: list[str]) -> None:
         raise InputError("--sweep names where the best run is looked for; leave it out if you name the run")
     from epochwise.promote import promote
 
-    promote(arguments.run_id, arguments.sweep, arguments.force, arguments.params)
+    promote(arguments.run_id, _typed_path(arguments, arguments.sweep), arguments.force, arguments.params)
+
+
+def _typed_path(arguments: argparse.Namespace, given: str | None) -> Path | str | None:
+    """What was given as a path from where it was typed, if there is one; else as it is, an id."""
+    path = given and arguments.typed_in / given
+    return path if path and path.exists() else given
 
 
 def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise InputError(f"unknown argument {rest[0]}")
-    from epochwise.predict import predict_random
+    from epochwise.predict import predict
 
-    given = arguments.model and arguments.typed_in / arguments.model
-    model = given if given and given.exists() else arguments.model
-    predict_random(arguments.random, model, arguments.seed, arguments.typed_in / arguments.out)
+    model = _typed_path(arguments, arguments.model)
+    photos = [arguments.typed_in / photo for photo in arguments.photos]
+    predict(photos, arguments.random, model, arguments.seed, arguments.typed_in / arguments.out)
+
+
+def _publish(arguments: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise InputError(f"unknown argument {rest[0]}")
+    from epochwise.publish import publish
+
+    publish([(arguments.typed_in / folder).resolve() for folder in arguments.folders])
 
 
 def _reproduce(arguments: argparse.Namespace, rest: list[str]) -> None:

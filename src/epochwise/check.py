@@ -1,6 +1,7 @@
 """What can be known to be wrong before DVC removes an output: the configuration, the data, and dvc.yaml."""
 
 from omegaconf import DictConfig, OmegaConf
+from ruamel.yaml import YAML
 
 from epochwise import InputError
 from epochwise.config import parameter_keys, parameters, read_params
@@ -13,6 +14,7 @@ def check_project(cfg: DictConfig) -> None:
     check_data(cfg)
     check_source(find_root() / PREPARED, cfg.prepare)
     check_stages()
+    check_lock()
     check_dialect()
 
 
@@ -33,10 +35,19 @@ def check_stages() -> None:
             raise InputError(f"dvc.yaml: stage {name} watches {prefix}, which params.yaml does not have")
 
 
+def check_lock() -> None:
+    """Raise InputError if dvc.lock, which may not be there yet, is not what DVC writes."""
+    path = find_root() / "dvc.lock"
+    try:
+        sound = not path.exists() or isinstance(YAML(typ="safe").load(path)["stages"], dict)
+    except Exception as error:  # the YAML parser's, the file system's, and those of a file of another form
+        raise InputError(f"dvc.lock: not readable ({' '.join(str(error).split())}); `git checkout dvc.lock`") from error
+    if not sound:
+        raise InputError("dvc.lock: has no stages; `git checkout dvc.lock`")
+
+
 def check_dialect() -> None:
     """Raise InputError if DVC, which reads YAML 1.2, sees another value in params.yaml than Hydra: 010 is 8 or 10."""
-    from ruamel.yaml import YAML
-
     ours = parameters(read_params())
     theirs = parameters(OmegaConf.create(YAML(typ="safe").load(find_root() / "params.yaml")))
     for key, value in ours.items():

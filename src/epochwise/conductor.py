@@ -13,12 +13,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from rich.console import Console
 
-from epochwise import RunError, leaderboard, running, sweepdir, tracking
-from epochwise.files import read_json
-from epochwise.pipeline import settle_left_behind, store
+from epochwise import InputError, RunError, leaderboard, rundir, running, sweepdir, tracking
+from epochwise.pipeline import store
 from epochwise.plan import Job, choose, to_train
 from epochwise.project import find_root, main_root
-from epochwise.rundir import RECORD
 from epochwise.sweep_view import fetch_finished, publish
 from epochwise.sweepdir import Point, Sweep
 from epochwise.trajectory import legs
@@ -35,17 +33,20 @@ def launch(folder: Path, context: HydraContext, configs: dict[int, DictConfig], 
     """
     sweep = sweepdir.read(folder)
     cfg = next(iter(configs.values()))
-    have = {} if cfg.sweep.rerun else sweepdir.finished(find_root(), sweep)
+    finished = {} if cfg.sweep.rerun else sweepdir.finished(find_root(), sweep)
+    have = {job: folder for job, folder in finished.items() if job in configs}
     points = _distinct([point for point in sweep.points if point.job in configs], have)
     before = {job: failure for job, failure in sweep.failures.items() if int(job) not in configs}
     sweep.failures = before | {str(point.job): point.refused for point in sweep.points if point.refused}
     sweep.write()
     conductor = _Conductor(sweep, context, {point.job: configs[point.job] for point in points}, n_jobs)
     try:
-        if cfg.tracking.enabled and points and sweep.reuse and not cfg.sweep.rerun:
+        if points:
+            conductor.warm_up(cfg.tracking.enabled)
+        if cfg.tracking.enabled and points and sweep.reuse and not cfg.sweep.rerun and tracking.exists(main_root()):
             have |= conductor.fetch(points, cfg)
         conductor.tell(have)
-        conductor.run([_job(sweep, point, configs[point.job]) for point in points if point.job not in have])
+        conductor.run([_job(sweep, point, configs[point.job]) for point in points if point.job not in have], len(have))
         if cfg.tracking.enabled:
             conductor.publish(cfg)
     finally:
@@ -73,16 +74,20 @@ class _Conductor:
         self.count = max(1, min(fit, len(configs)))
         self.workers: list[Worker] = []
         self.uses: dict[Worker, int] = {}  # train.threads, which a process sets once
-        self.progress: _Progress | None = None
+
+    def warm_up(self, tracked: bool) -> None:
+        """Let workers import what runs need, which takes seconds, while it is still being found out what to run."""
+        for _ in range(self.count):
+            self._worker().give("warm up", _warm_up, tracked)
 
     def fetch(self, points: list[Point], cfg: DictConfig) -> dict[int, Path]:
         """Run directories of points that are finished in MLflow only, fetched from there."""
         wanted = {point.fingerprint: self.sweep.run_folder(point) for point in points}
         worker = self._worker()
-        for _ in range(1, self.count):
-            self._worker().give("warm up", _warm_up, cfg.tracking.enabled)
         worker.give("fetch", _fetch, cfg, wanted)
         found = self._answer(worker, "what is finished there only is run again") or {}
+        end([worker])
+        self._forget(worker)
         return {point.job: found[point.fingerprint] for point in points if point.fingerprint in found}
 
     def tell(self, have: dict[int, Path]) -> None:
@@ -90,8 +95,8 @@ class _Conductor:
             if point.job in have:
                 print(f"have it: {point.name} ({_short(have[point.job])})", flush=True)
 
-    def run(self, jobs: list[Job]) -> None:
-        self.progress = _Progress(jobs, len(self.sweep.points) - len(jobs), self.count)
+    def run(self, jobs: list[Job], had: int) -> None:
+        self.progress = _Progress(jobs, had, self.count)
         waiting = list(jobs)
         with self.progress.shown():
             while waiting or self._running():
@@ -108,15 +113,15 @@ class _Conductor:
         """Bring MLflow level, unless it has been and nothing was left behind: the sweep's tags, its leaderboard."""
         board = leaderboard.make(find_root(), self.sweep)
         leaderboard.write(board)
-        server = tracking.Run(main_root()).server
-        level = self.sweep.link and self.sweep.published == server and tracking.exists(main_root())
-        if level and not self.progress.jobs and not running.left_behind(main_root()):
+        server = tracking.server_name(main_root())
+        known = self.sweep.link and self.sweep.published == server and tracking.exists(main_root())
+        if known and self.sweep.told == leaderboard.digest(board) and not running.left_behind(main_root()):
             return
         idle = (worker for worker in self.workers if worker.idle and worker.process.is_alive())
         worker = next(idle, None) or self._worker()
-        worker.give("publish", publish_board, board, cfg)
+        worker.give("publish", publish_board, board)
         self.sweep.link = self._answer(worker, "the sweep's leaderboard is on disk") or ""
-        self.sweep.published = server if self.sweep.link else ""
+        self.sweep.published, self.sweep.told = (server, leaderboard.digest(board)) if self.sweep.link else ("", "")
         self.sweep.write()
 
     def _answer(self, worker: Worker, outcome: str) -> Any:
@@ -140,7 +145,7 @@ class _Conductor:
                 return worker
         if len(self.workers) == self.count and idle:
             end(idle[:1])
-            self.workers.remove(idle[0])
+            self._forget(idle[0])
         return self._worker(threads) if len(self.workers) < self.count else None
 
     def _worker(self, threads: int | None = None) -> Worker:
@@ -158,7 +163,11 @@ class _Conductor:
                 self.sweep.write()
             self.progress.end(job, answer)
         if not answer.alive:
-            self.workers.remove(worker)
+            self._forget(worker)
+
+    def _forget(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        self.uses.pop(worker, None)
 
 
 def _warm_up(tracked: bool) -> None:
@@ -202,14 +211,14 @@ def _said_to(log: Path) -> Iterator[None]:
 
 
 def _fetch(cfg: DictConfig, wanted: dict[str, Path]) -> dict[str, Path]:
-    return fetch_finished(tracking.Run.connected(main_root(), cfg), cfg.tracking.experiment, wanted)
+    return fetch_finished(tracking.Server(main_root()), cfg.tracking.experiment, wanted)
 
 
-def publish_board(board: leaderboard.Board, cfg: DictConfig) -> str:
-    """The sweep and its leaderboard to MLflow, runs whose process is gone settled; the link, "" if that failed."""
-    run = tracking.Run.connected(main_root(), cfg)
-    settle_left_behind(run)
-    return publish(run, board)
+def publish_board(board: leaderboard.Board) -> str:
+    """The sweep and its leaderboard to MLflow, runs whose process is gone settled; the link."""
+    server = tracking.Server(main_root())
+    running.settle(main_root(), server)
+    return publish(server, board)
 
 
 class _Progress:
@@ -284,8 +293,10 @@ class _Progress:
 
     def _costs(self, job: Job) -> dict:
         none = {"epochs_trained": 0, "epochs_reused": 0, "train_seconds": 0.0}
-        path = job.folder / RECORD
-        return none | read_json(path) if path.is_file() else none
+        try:
+            return rundir.read_record(job.folder)
+        except InputError:  # not there yet
+            return none
 
 
 def cores() -> int:

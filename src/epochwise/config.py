@@ -63,6 +63,7 @@ class Params:
 @dataclass
 class Tracking:
     enabled: bool = MISSING
+    required: bool = MISSING
     experiment: str = MISSING
 
 

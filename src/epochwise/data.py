@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from epochwise import InputError
+from epochwise.files import read_json
 
 ARCHIVE = "data.npz"
 META = "meta.json"
+
+
+KINDS = {  # of what is read in meta.json
+    **{"prepare": dict, "sha256": str, "image_shape": list, "classes": int},
+    **dict.fromkeys(("train_images", "validation_images", "test_images"), int),
+}
 
 
 @dataclass(frozen=True)
@@ -56,3 +63,12 @@ class Prepared:
                     return arrays[f"x_{part}"], arrays[f"y_{part}"]
         except FileNotFoundError as error:
             raise InputError(f"{self.archive}: no prepared data here; run `dvc repro prepare` first") from error
+
+
+def read_meta(folder: Path) -> dict:
+    """meta.json of prepared data. Raises InputError if it is not there, or is none."""
+    meta = read_json(folder / META)
+    wrong = [key for key, kind in KINDS.items() if not isinstance(meta.get(key), kind)]
+    if wrong:
+        raise InputError(f"{folder / META}: does not describe prepared data: {wrong[0]} is {meta.get(wrong[0])!r}")
+    return meta

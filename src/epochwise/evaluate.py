@@ -12,23 +12,12 @@ from epochwise.backend import configure, keras
 from epochwise.data import Prepared
 from epochwise.files import write_json, write_text
 from epochwise.model import SCORING_BATCH, load_model, weights_sha256
-from epochwise.tracking import Run
 
 WORST = 24  # mistakes shown
-FILES = (
-    rundir.METRICS,
-    "confusion_matrix.csv",
-    "confusion_matrix.png",
-    "learning_curves.png",
-    "mistakes.png",
-    "random_digit.png",
-)
 
 
-def evaluate(
-    cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, record: dict, run: Run
-) -> dict[str, float]:
-    """Score the model in `trained` on the test set and write FILES into `folder`; returns what metrics.json holds.
+def evaluate(cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, record: dict) -> dict[str, float]:
+    """Score the model in `trained` on the test set, write EVALUATED into `folder`; returns what metrics.json holds.
 
     Raises InputError if the model is not the one of `record`, so that no run is credited with another's score.
     """
@@ -54,9 +43,6 @@ def evaluate(
     shown = int(np.random.default_rng(cfg.seed).integers(len(images)))
     figures.prediction(images[shown], probabilities[shown], int(actual[shown]), folder / "random_digit.png")
     write_json(folder / rundir.METRICS, metrics)
-
-    run.log_metrics(tested)
-    run.log_files([folder / name for name in FILES], "evaluation")
     return metrics
 
 

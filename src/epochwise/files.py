@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict:
     """Raises InputError if `path` is not there or does not hold a JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable ({error})") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: does not hold a JSON object")

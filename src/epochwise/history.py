@@ -2,8 +2,10 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 
+from epochwise import InputError
 from epochwise.files import write_text
 
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -19,10 +21,20 @@ def write(rows: Rows, path: Path) -> None:
 
 
 def read(path: Path) -> Rows:
-    """One row an epoch: epoch (int, from 1), loss, accuracy, val_loss, val_accuracy. Raises OSError if not there."""
-    with open(path, encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
+    """One row an epoch: epoch (int, from 1), loss, accuracy, val_loss, val_accuracy.
+
+    Raises InputError unless `path` holds just that, for one epoch or more.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            heads, *lines = csv.reader(stream)
+        rows = [dict(zip(COLUMNS, [int(line[0]), *map(float, line[1:])], strict=True)) for line in lines]
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable history ({error})") from error
+    sound = all(math.isfinite(value) for row in rows for value in row.values())
+    if tuple(heads) != COLUMNS or not sound or [row["epoch"] for row in rows] != [*range(1, len(rows) + 1)] or not rows:
+        raise InputError(f"{path}: not a history: {','.join(COLUMNS)}, then a row of numbers for each epoch from 1 on")
+    return rows
 
 
 def best(rows: Rows) -> dict[str, float]:

@@ -4,6 +4,7 @@ Made from run directories alone. The test set is shown and never ranks.
 """
 
 import csv
+import hashlib
 import io
 import json
 import statistics
@@ -11,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epochwise import history, rundir, sweepdir
-from epochwise.files import read_json, write_text
+from epochwise.files import write_text
 from epochwise.sweepdir import Point, Sweep
 
-MEASURED = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")
 SUMMED = ("epochs_trained", "epochs_reused", "train_seconds", "trajectory_seconds")
 DISPENSABLE = ("val_loss", "trained", "reused", "best epoch")  # columns left out, in this order, of a narrow terminal
 CHARTS = "&compareRunsMode=CHART"  # on the link of MLflow's runs page opens it at the charts
@@ -82,8 +82,7 @@ def make(root: Path, sweep: Sweep) -> Board:
     for point in sweep.points:
         folder = finished.get(point.job)
         if folder and folder not in runs:  # two points of a grid can be one and the same run
-            about = read_json(folder / rundir.RECORD), read_json(folder / rundir.METRICS)
-            runs[folder] = Result(point, folder, *about)
+            runs[folder] = Result(point, folder, rundir.read_record(folder), rundir.read_metrics(folder))
     settings: dict[str, list[Result]] = {}
     for result in runs.values():
         setting = {key: value for key, value in result.point.parameters.items() if key != "seed"}
@@ -132,7 +131,8 @@ def write(board: Board) -> None:
         return
     lines = _lines(board)
     left_out = f"; the best {MOST_CURVES} of {len(lines)}" if len(lines) > MOST_CURVES else ""
-    heading = f"measured on {_validation(board)}; a dot where a run ends{left_out}"
+    seeds = "; of several seeds the best" if board.keys and any(len(row.results) > 1 for row in board.rows) else ""
+    heading = f"measured on {_validation(board)}; a dot where a run ends{seeds}{left_out}"
     charts.curves(lines[:MOST_CURVES], folder / "curves.png", heading)
     if len(board.keys) == 2:
         cells = {tuple(_plain(row.setting[key]) for key in board.keys): row.mean("val_accuracy") for row in board.rows}
@@ -156,13 +156,18 @@ def text(board: Board, form: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in table) + "".join(f"\n{line}\n" for line in foot(board))
 
 
+def digest(board: Board) -> str:
+    """SHA-256 over all that the leaderboard says, by which it is known whether MLflow has this one."""
+    return hashlib.sha256(text(board, "json").encode()).hexdigest()
+
+
 def records(board: Board) -> list[dict[str, object]]:
     """A row each, in full precision; seconds and epochs are sums over its n runs."""
     made = []
     for rank, row in enumerate(board.rows, 1):
         about: dict[str, object] = {"rank": rank, **{key: _plain(row.setting[key]) for key in board.keys}}
         about |= {"epochs": row.setting["train.epochs"], "n": len(row.results)}
-        for metric in MEASURED:
+        for metric in rundir.MEASURED:
             about[metric] = row.mean(metric)
             about[f"{metric}_sd"] = row.deviation(metric)
         made.append(about | {name: row.cost(name) for name in SUMMED} | {"runs": [_id(run) for run in row.results]})
@@ -194,17 +199,35 @@ def foot(board: Board) -> list[str]:
     if len({point.data_sha256 for point in board.sweep.points if point.data_sha256}) > 1:
         said.append("the settings differ in their data, so their validation images may not be the same")
     if board.rows:
-        trained = sum(row.cost("epochs_trained") for row in board.rows)
-        alone = sum(row.cost("trajectory_seconds") for row in board.rows)
-        epochs = sum(row.cost("epochs_trained") + row.cost("epochs_reused") for row in board.rows)
-        seconds = sum(row.cost("train_seconds") for row in board.rows)
-        said.append(f"{trained} epochs trained in {seconds:.0f} s; each run by itself: {epochs} epochs, {alone:.0f} s")
+        said.append(_cost(board))
+    said += _twins(board)
     said += [f"failed: {name}: {reason}" for name, reason in board.failures]
     if board.missing:
         said.append(f"not run yet: {'; '.join(board.missing)}; the same command goes on with what is missing")
     if board.best:
         said.append(f"the winner as the pipeline's default: epochwise promote {_id(board.best)} --params && dvc repro")
     return said
+
+
+def _cost(board: Board) -> str:
+    """What the finished runs took to train, whoever trained their epochs and in however many attempts."""
+    every = [result.record for row in board.rows for result in row.results]
+    longest = {record["trajectory"]: record for record in sorted(every, key=lambda record: record["epochs"])}
+    alone, shared = (
+        f"{sum(record['epochs'] for record in some)} epochs, "
+        f"{sum(record['trajectory_seconds'] for record in some):.0f} s of training"
+        for some in (every, longest.values())
+    )
+    return f"{shared}, shared epochs counted once; each run by itself: {alone}" if board.sweep.reuse else alone
+
+
+def _twins(board: Board) -> list[str]:
+    """Points that are one and the same run, such as those of a parameter that another one makes ineffective."""
+    names: dict[str, list[str]] = {}
+    for point in board.sweep.points:
+        if point.fingerprint:
+            names.setdefault(point.fingerprint, []).append(point.name)
+    return [f"the same run: {', '.join(same)}" for same in names.values() if len(same) > 1]
 
 
 def show(board: Board) -> None:

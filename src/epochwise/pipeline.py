@@ -11,12 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from epochwise import InputError, RunError, rundir, running, sources
 from epochwise.config import check_network, check_split, parameter_keys, parameters
-from epochwise.data import META, Prepared
-from epochwise.files import digest, read_json, write_json, write_text
+from epochwise.data import META, Prepared, read_meta
+from epochwise.files import digest, write_json, write_text
 from epochwise.lineage import changed_parameters, trace
+from epochwise.live import Live
 from epochwise.prepare import prepare
 from epochwise.project import find_root, main_root
-from epochwise.tracking import Run
+from epochwise.tracking import server_name
 from epochwise.trajectory import fingerprint
 
 PREPARED, MODELS, REPORTS = Path("data/prepared"), Path("models"), Path("reports")  # DVC's outputs, see dvc.yaml
@@ -55,8 +56,8 @@ def train_stage(cfg: DictConfig) -> None:
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
     overrides = changed_parameters(root, cfg)
-    with tracked(cfg, prepared, root / MODELS, overrides, run_name(overrides) or "baseline") as (run, record):
-        train(cfg, prepared, root / MODELS, run, record, store(cfg))
+    with tracked(cfg, prepared, root / MODELS, overrides, run_name(overrides) or "baseline") as (live, record):
+        train(cfg, prepared, root / MODELS, record, store(cfg), live.tell)
 
 
 def evaluate_stage(cfg: DictConfig) -> None:
@@ -66,13 +67,19 @@ def evaluate_stage(cfg: DictConfig) -> None:
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
     record = rundir.read_finished(root / MODELS)
-    _check_trained_with(cfg, OmegaConf.load(root / MODELS / rundir.CONFIG))
-    run = Run.resume(main_root(), cfg, record["run_id"])
-    report(evaluate(cfg, prepared, root / MODELS, root / REPORTS, record, run), run)
+    _check_trained_with(cfg, rundir.read_config(root / MODELS))
+    live = Live(main_root(), cfg, root / MODELS, root / REPORTS)
+    live.start()
+    try:
+        metrics = evaluate(cfg, prepared, root / MODELS, root / REPORTS, record)
+    finally:
+        live.end(record)
+    report(metrics, live)
+    require(live)
 
 
 def _check_trained_with(cfg: DictConfig, trained: DictConfig) -> None:
-    now, then = parameters(cfg), parameters(trained)
+    now, then = parameters(cfg), {key: OmegaConf.select(trained, key) for key in parameters(cfg)}
     other = [f"{key}={then[key]}" for key in now if key.startswith(("model.", "train.")) and then[key] != now[key]]
     if other:
         raise InputError(f"{MODELS}: was trained with {', '.join(other)}, not with what is asked for; train again")
@@ -89,20 +96,20 @@ def run_all(
     prepared = prepared_for(cfg)
     if expected and expected != fingerprint(cfg, prepared.sha256):
         raise RunError("code, libraries or data were changed while the sweep ran; start it again")
-    with tracked(cfg, prepared, folder, overrides, name or run_name(overrides) or "run", sweep) as (run, record):
+    with tracked(cfg, prepared, folder, overrides, name or run_name(overrides) or "run", sweep) as (live, record):
         from epochwise.evaluate import evaluate
         from epochwise.train import train
 
-        train(cfg, prepared, folder, run, record, store(cfg))
-        metrics = evaluate(cfg, prepared, folder, folder, record, run)
+        train(cfg, prepared, folder, record, store(cfg), live.tell)
+        metrics = evaluate(cfg, prepared, folder, folder, record)
     print(f"files {folder.relative_to(find_root()) if folder.is_relative_to(find_root()) else folder}")
-    report(metrics, run)
+    report(metrics, live)
 
 
-def report(metrics: dict[str, float], run: Run) -> None:
+def report(metrics: dict[str, float], live: Live) -> None:
     print(f"test accuracy {metrics['test_accuracy']:.4f} · test loss {metrics['test_loss']:.4f}")
-    if run.published:
-        print(f"run {run.link}" + ("" if run.uri.startswith("http") else "  (after: make ui)"))
+    if live.published:
+        print(f"run {live.view.link}" + ("" if live.view.server.uri.startswith("http") else "  (after: make ui)"))
 
 
 def run_name(overrides: list[str]) -> str:
@@ -120,9 +127,10 @@ def prepared_for(cfg: DictConfig) -> Prepared:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if (folder / META).is_file():
-            kept = Prepared(folder, read_json(folder / META))
-            if kept.archive.is_file() and digest(kept.archive) == kept.sha256:
-                return kept
+            with suppress(InputError):  # torn: made again
+                kept = Prepared(folder, read_meta(folder))
+                if kept.archive.is_file() and digest(kept.archive) == kept.sha256:
+                    return kept
         return prepare(cfg, folder, cache())
 
 
@@ -130,8 +138,8 @@ def open_prepared(folder: Path, prepare: DictConfig) -> Prepared:
     """The prepared data in `folder`. Raises InputError if it is not there or was made with other parameters."""
     if not (folder / META).is_file():
         raise InputError(f"{folder}: no prepared data here; run `dvc repro prepare` first")
-    meta, wanted = read_json(folder / META), OmegaConf.to_container(prepare)
-    made = meta.get("prepare", {})
+    meta, wanted = read_meta(folder), OmegaConf.to_container(prepare)
+    made = meta["prepare"]
     other = [f"prepare.{key}={made.get(key)!r}" for key in wanted if made.get(key) != wanted[key]]
     if other:
         raise InputError(
@@ -148,36 +156,35 @@ def check_source(folder: Path, prepare: DictConfig) -> None:
     """
     if not (folder / META).is_file():
         return
-    meta = read_json(folder / META)
-    if meta.get("prepare") == OmegaConf.to_container(prepare) and meta.get("source") != sources.identity(
-        prepare.source
-    ):
+    meta = read_meta(folder)
+    if meta["prepare"] == OmegaConf.to_container(prepare) and meta.get("source") != sources.identity(prepare.source):
         raise InputError(f"{folder}: {prepare.source} has changed since it was prepared; run `dvc repro -f prepare`")
 
 
 @contextmanager
 def tracked(
     cfg: DictConfig, prepared: Prepared, folder: Path, overrides: list[str], name: str, sweep: str = ""
-) -> Iterator[tuple[Run, dict]]:
-    """A run that begins now, in run.json and in MLflow, and that ends with the truth: FINISHED, FAILED or KILLED."""
+) -> Iterator[tuple[Live, dict]]:
+    """A run that begins now, in run.json and in MLflow, and that ends with the truth: FINISHED, FAILED or KILLED.
+
+    Raises RunError if MLflow does not have all of it and tracking.required asks for that.
+    """
     check_network(cfg, prepared.image_shape)
     lineage = trace(find_root(), cfg, overrides, sweep)
-    record = rundir.new_record(cfg, lineage, prepared.sha256)
-    run, token = Run(main_root()), record["run_id"]
-    server = run.server if cfg.tracking.enabled else None
+    record = rundir.new_record(cfg, name, lineage, prepared)
+    live, token = Live(main_root(), cfg, folder), record["token"]
+    server = server_name(main_root()) if cfg.tracking.enabled else None
     about = {"folder": str(folder.resolve()), "server": server, "experiment": cfg.tracking.experiment}
     status, reason = "FAILED", ""
+    running.settle(main_root())
     with running.announced(main_root(), token, about):
         try:
             rundir.clear(folder)
             write_json(folder / rundir.RECORD, record)
             if lineage.git_diff:
                 write_text(folder / rundir.DIFF, lineage.git_diff)
-            run.start(cfg, name, lineage, prepared, token)
-            record["run_id"] = run.id or token
-            write_json(folder / rundir.RECORD, record)
-            settle_left_behind(run)
-            yield run, record
+            live.start()
+            yield live, record
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit) as error:
             status, reason = "KILLED", type(error).__name__
@@ -189,34 +196,21 @@ def tracked(
             reason = f"{type(error).__name__}: {error}"
             raise
         finally:
-            _end(run, folder, record | {"status": status}, reason)
-            running.forget(main_root(), token)
+            _end(live, folder, record | {"status": status, "failure": reason, "ended": rundir.now()})
+            if live.published or not server:
+                running.forget(main_root(), token)
+    require(live)
 
 
-def settle_left_behind(run: Run) -> None:
-    """Say of runs whose process is gone how they ended, in run.json and on the server, if it is that of `run`."""
-    for token, about in running.left_behind(main_root()).items():
-        server = about.get("server")
-        if server in (None, run.published):
-            ids = run.left_running(token, about.get("experiment", "")) if server else []
-            if ids is None:
-                continue
-            folder = Path(about.get("folder", ""))
-            last = rundir.last_sign(folder)
-            if run.end_left(ids, rundir.settle(folder, {token, *ids}), last):
-                with suppress(OSError):  # another user's entry
-                    running.forget(main_root(), token)
-
-
-def _end(run: Run, folder: Path, record: dict, reason: str) -> None:
-    """The disk first: whatever becomes of the tracking server, run.json tells how the run ended."""
+def _end(live: Live, folder: Path, record: dict) -> None:
+    """The disk first; but a disk that refuses does not keep MLflow from being told how the run ended."""
     try:
-        write_json(folder / rundir.RECORD, record)
+        live.tell(record)
     finally:
-        run.end(record["status"], reason)
-    if record["status"] != "FINISHED":  # train has told it otherwise
-        run.log_metrics({key: record[key] for key in rundir.COSTS})
-    write_json(folder / rundir.RECORD, record | {"published": run.published})
-    run.log_files([folder / rundir.RECORD])
-    if not run.published:
-        write_json(folder / rundir.RECORD, record)
+        live.end(record)
+    write_json(folder / rundir.RECORD, live.view.published(record) if live.published else record)
+
+
+def require(live: Live) -> None:
+    if live.cfg.tracking.enabled and live.cfg.tracking.required and not live.published:
+        raise RunError(f"MLflow does not have all of {live.folder}, which tracking.required asks for")

@@ -1,55 +1,91 @@
-"""Classify test digits with the pipeline's model or any run's: a table and a picture."""
+"""Classify pictures, or test images, with the pipeline's model or any run's: a table and a picture."""
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from epochwise import InputError, figures, rundir
 from epochwise.config import load
+from epochwise.photos import border, check_photo, read_photo
 from epochwise.pipeline import MODELS, prepared_for
 from epochwise.project import find_root, main_root
 from epochwise.tracking import CHAMPION, champion, fetch_run
 
 
-def predict_random(count: int, model: Path | str | None, seed: int | None, out: Path) -> None:
-    """Print a table of `count` test images drawn at random (the same for the same `seed`) and draw them into `out`.
+def predict(photos: list[Path], count: int | None, model: Path | str | None, seed: int | None, out: Path) -> None:
+    """Classify `photos`, or `count` test images drawn at random (the same for the same `seed`): a table, and a picture.
 
     `model` is a run directory, a .keras file in one, a run's id or `champion`; None means the pipeline's. Raises
     InputError.
     """
-    if count < 1:
+    if (count is None) == (not photos):
+        raise InputError("give pictures, or --random N for test images")
+    if count is not None and count < 1:
         raise InputError(f"--random must be 1 or more, got {count}")
     if seed is not None and seed < 0:
         raise InputError(f"--seed must be 0 or more, got {seed}")
     if out.suffix != ".png" or not out.parent.is_dir():
         raise InputError(f"--out must be a .png in a folder that exists, got {out}")
+    for path in photos:
+        check_photo(path)
     with tempfile.TemporaryDirectory() as scratch:
         file = _model_file(model, Path(scratch))
         for path in (file, file.parent / rundir.CONFIG):
             if not path.is_file():
                 raise InputError(f"{path}: not there; train first, with `dvc repro` or `epochwise run`")
-        images, labels = prepared_for(OmegaConf.load(file.parent / rundir.CONFIG)).arrays("test")
-        if count > len(images):
-            raise InputError(f"--random must be in 1…{len(images)}, the test images that there are, got {count}")
-        chosen = np.random.default_rng(seed).choice(len(images), size=count, replace=False)
-        probabilities = _probabilities(file, images[chosen])
-    actual, predicted = labels[chosen].argmax(axis=1), probabilities.argmax(axis=1)
-
-    table = Table(title=f"{len(chosen)} random test images, {np.sum(actual == predicted)} right")
-    for column in ("image", "prediction", "probability", "truth", "result"):
-        table.add_column(column, justify="right")
-    titles = []
-    for index, row, truth, guess in zip(chosen, probabilities, actual, predicted, strict=True):
-        table.add_row(str(index), str(guess), f"{row[guess]:.2%}", str(truth), "right" if guess == truth else "wrong")
-        titles.append(f"{guess} ({row[guess]:.1%})\ntruth {truth}")
-    colours = ["black" if right else "tab:red" for right in actual == predicted]
-    Console().print(table)
-    figures.images(images[chosen], titles, colours, out, "predictions for random test images")
+        rundir.check_model(file)
+        images, labels = prepared_for(rundir.read_config(file.parent)).arrays("test")
+        if photos:
+            shown = _photos(photos, images)
+            names, truths = [path.name for path in photos], [None] * len(photos)
+        else:
+            if count > len(images):
+                raise InputError(f"--random must be in 1…{len(images)}, the test images that there are, got {count}")
+            chosen = np.random.default_rng(seed).choice(len(images), size=count, replace=False)
+            shown, names, truths = images[chosen], list(map(str, chosen)), labels[chosen].argmax(axis=1).tolist()
+        probabilities = _probabilities(file, shown)
+    _tell(names, truths, probabilities)
+    _draw(shown, names, truths, probabilities, out)
     print(f"picture {out}")
+
+
+def _photos(paths: list[Path], like: np.ndarray) -> np.ndarray:
+    bright = border(like) > 0.5
+    found = [read_photo(path, like.shape[1:], bright) for path in paths]
+    for path, (_, inverted) in zip(paths, found, strict=True):
+        if inverted:
+            print(f"{path.name}: inverted, for the model knows {'dark on bright' if bright else 'bright on dark'}")
+    return np.stack([image for image, _ in found])
+
+
+def _tell(names: list[str], truths: list[int | None], probabilities: np.ndarray) -> None:
+    """A table: of test images with the truth, of pictures with the second guess."""
+    known = truths[0] is not None
+    guesses = probabilities.argmax(axis=1)
+    right = f", {sum(guess == truth for guess, truth in zip(guesses, truths, strict=True))} right" if known else ""
+    table = Table(title=f"{len(names)} {'random test images' if known else 'pictures'}{right}")
+    for column in ("image", "prediction", "probability", *(("truth", "result") if known else ("or else",))):
+        table.add_column(column, justify="right")
+    for name, truth, guess, row in zip(names, truths, guesses, probabilities, strict=True):
+        second = int(np.argsort(row)[-2])
+        rest = (str(truth), "right" if guess == truth else "wrong") if known else (f"{second} ({row[second]:.2%})",)
+        table.add_row(escape(name), str(guess), f"{row[guess]:.2%}", *rest)
+    Console().print(table)
+
+
+def _draw(images: np.ndarray, names: list[str], truths: list[int | None], probabilities: np.ndarray, out: Path) -> None:
+    guesses = probabilities.argmax(axis=1)
+    told = [name if truth is None else f"truth {truth}" for name, truth in zip(names, truths, strict=True)]
+    titles = [
+        f"{guess} ({row[guess]:.1%})\n{said}" for guess, row, said in zip(guesses, probabilities, told, strict=True)
+    ]
+    wrong = [truth is not None and guess != truth for guess, truth in zip(guesses, truths, strict=True)]
+    heading = "predictions for random test images" if truths[0] is not None else "predictions"
+    figures.images(images, titles, ["tab:red" if is_wrong else "black" for is_wrong in wrong], out, heading)
 
 
 def _model_file(model: Path | str | None, scratch: Path) -> Path:

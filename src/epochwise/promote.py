@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from epochwise import InputError, history, leaderboard, rundir, sweepdir
 from epochwise.config import load, parameters
 from epochwise.files import replacing
@@ -11,36 +9,41 @@ from epochwise.overrides import text
 from epochwise.pipeline import store
 from epochwise.plan import Job, to_train
 from epochwise.project import find_root, main_root
-from epochwise.tracking import champion, register
+from epochwise.publish import reports_of
+from epochwise.tracking import Server, champion, refusing, register
 from epochwise.trajectory import legs
+from epochwise.view import bring_level
 
 TAGS = ("data_sha256", "fingerprint", "weights_sha256")
 
 
-def promote(run_id: str | None, sweep_id: str | None, force: bool, write_params: bool) -> None:
+def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_params: bool) -> None:
     """Register a run, or the best of a sweep on validation, as champion; `write_params` puts it into params.yaml too.
 
-    Raises InputError if there is no such run in MLflow, or if the champion is better, or made from other data, and
-    this was not forced. A run that is not in MLflow can give its parameters only.
+    A run that MLflow does not have is told to it first; one that is not tracked can give its parameters only. Raises
+    InputError if there is no such run, or if the champion is better, or made from other data, and this was not forced.
     """
     folder = _folder(run_id, sweep_id)
-    record, cfg = rundir.read_finished(folder), OmegaConf.load(folder / rundir.CONFIG)
+    record, cfg = rundir.read_finished(folder), rundir.read_config(folder)
     val_accuracy = history.read(folder / rundir.HISTORY)[-1]["val_accuracy"]
     if not cfg.prepare.validation_size:
         print("note: the test set was this run's validation, so it is no measure of what was not seen")
     wanted = parameters(cfg)
     if write_params:
         load([text(key, value) for key, value in wanted.items()])  # refuses what this code does not know or allow
-    if record["published"] or not write_params:
-        _register(record, cfg.tracking.experiment, val_accuracy, force)
+    if cfg.tracking.enabled or not write_params:
+        _register(folder, record, val_accuracy, force)
     else:
-        print(f"note: {record['run_id']} is not in MLflow, so it becomes no champion")
+        print(f"note: {record['run_id']} is not tracked in MLflow, so it becomes no champion")
     if write_params:
         _write_params(wanted, record["data_sha256"])
 
 
-def _register(record: dict, name: str, val_accuracy: float, force: bool) -> None:
-    before, now = champion(main_root(), name), record["run_id"]
+def _register(folder: Path, record: dict, val_accuracy: float, force: bool) -> None:
+    name = record["experiment"]
+    with refusing(f"{record['run_id']}: cannot be registered in MLflow"):
+        now = bring_level(Server(main_root()), folder, reports_of(folder)).run_id
+    before = champion(main_root(), name)
     if before and before["run_id"] == now:
         print(f"{now} is the champion of {name} already")
         return
@@ -52,7 +55,7 @@ def _register(record: dict, name: str, val_accuracy: float, force: bool) -> None
     print(f"{now} (val_accuracy {val_accuracy:.4f}) is the champion of {name}{instead}: version {version}")
 
 
-def _folder(run_id: str | None, sweep_id: str | None) -> Path:
+def _folder(run_id: str | None, sweep_id: Path | str | None) -> Path:
     root = find_root()
     if run_id:
         folder = rundir.find(root, run_id)

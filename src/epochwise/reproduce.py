@@ -86,7 +86,7 @@ def _train(recorded: Path, place: Path) -> None:
 
 def _parameters(recorded: Path) -> list[str]:
     """The recorded parameters as overrides. A source that is a path keeps its meaning from elsewhere."""
-    cfg = OmegaConf.to_container(OmegaConf.load(recorded / rundir.CONFIG))
+    cfg = OmegaConf.to_container(rundir.read_config(recorded))
     if "reuse" in cfg["train"]:
         cfg["train"]["reuse"] = False
     if not is_named(cfg["prepare"]["source"]):

@@ -5,13 +5,15 @@ So a run whose process was killed, which could tell nobody, is found by the next
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from epochwise import InputError
+from epochwise import InputError, rundir
 from epochwise.files import read_json, write_json
+from epochwise.tracking import Server, warn
+from epochwise.view import bring_level
 
 
 @contextmanager
@@ -41,6 +43,55 @@ def wait_for(root: Path, folder: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place):
         pass
+
+
+@contextmanager
+def alone(root: Path, folder: Path) -> Iterator[bool]:
+    """Whether no process works in `folder`; if so, none does until this ends."""
+    place = _place(root, str(folder.resolve()))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def settle(root: Path, server: Server | None = None) -> None:
+    """Say of runs whose process is gone how they ended: in run.json and, if it is theirs, on `server`.
+
+    What does not work is tried again by the next run that starts.
+    """
+    for token, about in left_behind(root).items():
+        if "status" not in about:
+            status, ended = rundir.settle(Path(about.get("folder", "")), token)
+            about |= {"status": status, "ended": ended}
+        with suppress(OSError):  # another user's
+            if about.get("server") is None:
+                forget(root, token)
+                continue
+            write_json(_entry(root, token), about)
+            if server and about["server"] == server.name:
+                try:
+                    _tell(server, token, about)
+                except Exception as error:  # see Server; another run's trouble does not end this one's tracking
+                    warn(error, "an earlier run that was killed is still RUNNING there")
+                    return
+                forget(root, token)
+
+
+def _tell(server: Server, token: str, about: dict) -> None:
+    """How a run ended and, unless it finished or its folder is another's by now, all that it has come to."""
+    folder = Path(about.get("folder", ""))
+    if about["status"] != "FINISHED" and rundir.holds(folder, token):
+        bring_level(server, folder)
+    else:
+        server.end_left(about.get("experiment", ""), token, about["status"], about["ended"])
 
 
 def left_behind(root: Path) -> dict[str, dict]:

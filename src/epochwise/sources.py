@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from epochwise.project import find_root
 PARTS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 KERAS_DATASETS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
 IDX_UINT8 = 0x08  # http://yann.lecun.com/exdb/mnist: the type byte of an IDX header
+MAX_BYTES = 4 * 2**30  # of a source's arrays, unpacked; prepared they take four times as much, and so does memory
 MAX_DOWNLOAD = 128 * 2**20  # bytes; MNIST as npz is 11 MiB, an archive of that size is not MNIST
 
 
@@ -242,25 +244,41 @@ def _find_part(folder: Path, part: str) -> Path:
 def _read_idx(path: Path) -> np.ndarray:
     """One IDX file of unsigned bytes, gzipped or not. Raises InputError for any other content."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zeros, kind, dimensions = struct.unpack_from(">HBB", content)
-        shape = struct.unpack_from(f">{dimensions}I", content, 4)
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
+            start = stream.read(4)
+            zeros, kind, dimensions = struct.unpack(">HBB", start)
+            if zeros or kind != IDX_UINT8:
+                raise InputError(
+                    f"prepare.source: {path} is not an IDX file of unsigned bytes (it starts {start.hex()})"
+                )
+            shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
+            size = math.prod(shape)
+            _check_size(path, size)
+            content = stream.read(size)
+            more = len(content) == size and stream.read(1)  # no further: what is packed can be without end
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise InputError(f"prepare.source: {path} is not a readable IDX file ({error})") from error
-    if zeros or kind != IDX_UINT8:
-        raise InputError(f"prepare.source: {path} is not an IDX file of unsigned bytes (it starts {content[:4].hex()})")
-    offset = 4 + 4 * dimensions
-    if len(content) - offset != math.prod(shape):
+    if more or len(content) != size or dimensions not in (1, 3, 4):
+        found = "more" if more else len(content)
+        raise InputError(f"prepare.source: {path} is truncated or torn: {found} bytes of data for the shape {shape}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > MAX_BYTES:
         raise InputError(
-            f"prepare.source: {path} is truncated or torn: {len(content) - offset} bytes of data for the shape {shape}"
+            f"prepare.source: {path} unpacks to {size / 2**30:.1f} GiB; {MAX_BYTES // 2**30} GiB are the most"
         )
-    return np.frombuffer(content, np.uint8, offset=offset).reshape(shape)
 
 
 def _read_npz(path: Path) -> Images:
     try:
+        with zipfile.ZipFile(path) as archive:
+            _check_size(path, sum(member.file_size for member in archive.infolist()))
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in Images._fields if key in archive}
+    except InputError:
+        raise
     except Exception as error:  # zip, deflate, header and memory errors, for a file can claim anything
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in reason else reason

@@ -1,6 +1,9 @@
 """`epochwise run`: one configuration, or with -m (or +sweep=…) every point of a grid, through Hydra."""
 
+import hashlib
 import json
+import os
+import re
 import shlex
 import sys
 from argparse import Namespace
@@ -9,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from epochwise import InputError, RunError, config, overrides, running, sweepdir
 from epochwise.pipeline import check_data, prepared_for, run_all, run_name, store
@@ -109,15 +114,19 @@ def _publish(folder: Path, cfg: DictConfig) -> None:
     sweep = sweepdir.read(folder)
     board = leaderboard.make(find_root(), sweep)
     leaderboard.write(board)
-    sweep.link = publish_board(board, cfg)
+    sweep.link = publish_board(board)
     sweep.write()
 
 
 def _hydra(task, arguments: list[str]) -> None:
     import hydra
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, not to Hydra's printer of tracebacks
     sys.argv = ["epochwise run", *arguments]
-    hydra.main(version_base="1.3", config_path=str(find_root() / "conf"), config_name="config")(task)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(find_root() / "conf"), config_name="config")(task)()
+    except HydraException as error:
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -211,12 +220,13 @@ def _name(typed: list[str], jobs: list[list[str]]) -> str:
 
 def _open(typed: list[str], settings: DictConfig, cfg: DictConfig, points: list[Point]) -> Sweep:
     """The sweep that the same command began, to go on with it; else a new one in Hydra's directory."""
-    folder = (find_root() / settings.sweep.dir).resolve()
     told = any(line.startswith("hydra.sweep.dir=") for line in typed)
+    folder = _folder(settings)
     reuse = bool(store(cfg))
     about = (cfg.tracking.experiment, reuse, [point.fingerprint or point.overrides for point in points])
     there = [sweepdir.read(folder)] if (folder / sweepdir.RECORD).is_file() else []
-    for known in [] if cfg.sweep.rerun else there if told else sweepdir.known(find_root()):
+    before = there if told else [known for known in sweepdir.known(find_root()) if not known.rerun]
+    for known in [] if cfg.sweep.rerun else before:
         these = [point.fingerprint or point.overrides for point in known.points]
         if about == (known.experiment, known.reuse, these):
             print(f"sweep {known.id} goes on", flush=True)
@@ -228,7 +238,7 @@ def _open(typed: list[str], settings: DictConfig, cfg: DictConfig, points: list[
     values = {key: {json.dumps(point.parameters[key]) for point in points} for key in keys}
     return Sweep(
         folder=folder,
-        id="_".join(folder.parts[-2:]),
+        id=_id(folder, told),
         command=shlex.join(["epochwise", "run", "-m", *typed]),
         experiment=cfg.tracking.experiment,
         varied=[key for key, different in values.items() if len(different) > 1],
@@ -237,6 +247,25 @@ def _open(typed: list[str], settings: DictConfig, cfg: DictConfig, points: list[
         rerun=cfg.sweep.rerun,
         validates_on_test=not all(point.parameters["prepare.validation_size"] for point in points),
     )
+
+
+def _folder(settings: DictConfig) -> Path:
+    """The sweep's directory. Raises InputError if it is not in multirun/, where all commands look for sweeps."""
+    try:
+        folder = (find_root() / settings.sweep.dir).resolve()
+    except OmegaConfBaseException as error:
+        raise InputError(f"hydra.sweep.dir: {' '.join(str(error).split())}") from error
+    if not folder.is_relative_to(find_root() / "multirun") or folder == find_root() / "multirun":
+        raise InputError(f"hydra.sweep.dir={settings.sweep.dir}: must lie in multirun/, where sweeps are looked for")
+    return folder
+
+
+def _id(folder: Path, told: bool) -> str:
+    """From the last two folders. No id is part of another, for MLflow looks for one in a text that may hold several."""
+    name = "_".join(folder.parts[-2:])
+    if not told:
+        return name
+    return f"{re.sub('[^A-Za-z0-9-]', '_', name)}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 @contextmanager

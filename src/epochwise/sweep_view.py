@@ -11,44 +11,53 @@ from urllib.parse import quote
 
 from epochwise import InputError, rundir
 from epochwise.leaderboard import CHARTS, Board, text
-from epochwise.tracking import LOCAL_UI, Run, ensure_experiment, fetch_run, warn
+from epochwise.tracking import Server, fetch_run, warn
+from epochwise.view import bring_level
 
 VIEW = "mlflow.sharedViewState."
 COLUMNS = ("val_accuracy", "best_val_accuracy", "best_epoch", "test_accuracy", "epochs_reused", "train_seconds")
 CURVES = ("val_accuracy", "val_loss")
+MOST_COMPARED = 50  # runs in a link, which names each
 LONGEST_NOTE = 8000  # characters of a run's description, of which MLflow refuses more
 
 
-def publish(run: Run, board: Board) -> str:
-    """Tag the sweep's runs, save its view, and write its summary run; the link to the view, or "" without MLflow."""
-    try:
-        return _publish(run, board) if run.published else ""
-    except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and the system's errors
-        warn(error, "the sweep's leaderboard is on disk")
-        return ""
+def publish(server: Server, board: Board) -> str:
+    """Tell MLflow of the sweep's runs, tag them, save their view, write the summary run; the link to the view.
+
+    Raises whatever MLflow raises.
+    """
+    experiment_id = server.experiment(board.sweep.experiment)
+    runs = _level_runs(server, experiment_id, board)
+    now, state = int(time.time() * 1000), json.dumps(view_state(board.sweep.id, board.sweep.varied))
+    view = {"name": f"sweep {board.sweep.id}", "createdAt": now, "updatedAt": now, "state": state}
+    server.client.set_experiment_tag(experiment_id, VIEW + board.sweep.id, json.dumps(view))
+    page = f"{server.pages}/#/experiments/{experiment_id}"
+    link = f"{page}/runs?viewStateShareKey={board.sweep.id}&workflowType=machine_learning"
+    _sum_up(server, board, link, runs, experiment_id)
+    return link
 
 
-def fetch_finished(run: Run, experiment: str, wanted: dict[str, Path]) -> dict[str, Path]:
+def fetch_finished(server: Server, experiment: str, wanted: dict[str, Path]) -> dict[str, Path]:
     """Of the runs `wanted`, a folder by fingerprint, those that MLflow has finished, fetched into that folder."""
     fetched = {}
     try:
-        known = run.client.get_experiment_by_name(experiment) if run.published else None
+        known = server.client.get_experiment_by_name(experiment)
         for fingerprint, folder in wanted.items() if known else ():
             query = f"tags.fingerprint = '{fingerprint}' AND attributes.status = 'FINISHED'"
-            for there in run.client.search_runs([known.experiment_id], query, max_results=1):
-                if _fetch(run, there.info.run_id, fingerprint, folder):
+            for there in server.client.search_runs([known.experiment_id], query, max_results=1):
+                if _fetch(server.root, there.info.run_id, fingerprint, folder):
                     fetched[fingerprint] = folder
-    except Exception as error:  # as in publish
+    except Exception as error:  # see Server
         warn(error, "what is finished there only is run again")
     return fetched
 
 
-def _fetch(run: Run, run_id: str, fingerprint: str, folder: Path) -> bool:
+def _fetch(root: Path, run_id: str, fingerprint: str, folder: Path) -> bool:
     """Whether the run is complete there and now in `folder`; run.json comes last, since with it the run counts."""
     scratch = folder.with_name(f".{folder.name}.fetched")
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed in here
     try:
-        fetch_run(run.root, run_id, scratch)
+        fetch_run(root, run_id, scratch)
         record = rundir.complete(scratch)
         if not record or record["fingerprint"] != fingerprint:
             return False
@@ -64,52 +73,50 @@ def _fetch(run: Run, run_id: str, fingerprint: str, folder: Path) -> bool:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _publish(run: Run, board: Board) -> str:
-    experiment_id = ensure_experiment(run.client, run.root, board.sweep.experiment)
-    left_out = _tag_runs(run.client, experiment_id, board)
-    if left_out:
-        print(f"{left_out} of the runs are not in MLflow's experiment {board.sweep.experiment}, only on disk")
-    now, state = int(time.time() * 1000), json.dumps(view_state(board.sweep.id, board.sweep.varied))
-    view = {"name": f"sweep {board.sweep.id}", "createdAt": now, "updatedAt": now, "state": state}
-    run.client.set_experiment_tag(experiment_id, VIEW + board.sweep.id, json.dumps(view))
-    server = run.server.rstrip("/") if run.uri.startswith("http") else LOCAL_UI
-    page = f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={board.sweep.id}"
-    link = f"{page}&workflowType=machine_learning"
-    _sum_up(run, board, link)
-    return link
+def _level_runs(server: Server, experiment_id: str, board: Board) -> list[str]:
+    """The runs' ids in MLflow, best first, each told of if it is not there, and tagged with every sweep that has it."""
+    ids: list[str] = []
+    elsewhere: dict[str, int] = {}
+    for result in (result for row in board.rows for result in row.results):
+        record = result.record
+        if record["experiment"] != board.sweep.experiment:
+            elsewhere[record["experiment"]] = elsewhere.get(record["experiment"], 0) + 1
+            continue
+        there = record["published"] == server.name and server.runs(experiment_id, record["token"])
+        if not there:
+            bring_level(server, result.folder)
+            there = server.runs(experiment_id, record["token"])
+        if there[0].info.lifecycle_stage == "deleted":
+            continue
+        ids.append(there[0].info.run_id)
+        varied = {key: result.point.parameters[key] for key in board.sweep.varied}
+        server.log(ids[-1], params={key: value for key, value in varied.items() if key not in there[0].data.params})
+        sweeps = there[0].data.tags.get("sweep.id", "").split()
+        if board.sweep.id not in sweeps:
+            server.client.set_tag(ids[-1], "sweep.id", " ".join([*sweeps, board.sweep.id]))
+    for name, count in elsewhere.items():
+        print(f"{count} of the runs are in MLflow's experiment {name}, in which they were made")
+    return ids
 
 
-def _tag_runs(client, experiment_id: str, board: Board) -> int:
-    """Add the sweep to the runs' tag `sweep.id`, which names every sweep that has the run; how many are not there."""
-    wanted = {result.record["run_id"] for row in board.rows for result in row.results}
-    tagged = client.search_runs([experiment_id], sweep_filter(board.sweep.id), max_results=len(wanted) + 1)
-    missing = wanted - {run.info.run_id for run in tagged}
-    there = 0
-    for run_id in missing:
-        for run in client.search_runs([experiment_id], f"attributes.run_id = '{run_id}'", max_results=1):
-            before = run.data.tags.get("sweep.id", "")
-            client.set_tag(run_id, "sweep.id", f"{before} {board.sweep.id}".strip())
-            there += 1
-    return len(missing) - there
-
-
-def _sum_up(run: Run, board: Board, link: str) -> None:
+def _sum_up(server: Server, board: Board, link: str, runs: list[str], runs_experiment: str) -> None:
     """The sweep's one run in the experiment NAME-sweeps, apart from its runs so that it never stands among them."""
-    client, sweep = run.client, board.sweep
-    experiment_id = ensure_experiment(client, run.root, f"{sweep.experiment}-sweeps")
+    client, sweep = server.client, board.sweep
+    experiment_id = server.experiment(f"{sweep.experiment}-sweeps")
     known = client.search_runs([experiment_id], f"tags.`sweep.id` = '{sweep.id}'", max_results=1)
     name = " × ".join(key.split(".")[-1] for key in sweep.varied) or "sweep"
     tags = {"sweep.id": sweep.id, "mlflow.source.name": "epochwise", "mlflow.source.type": "LOCAL"}
     summary = known[0] if known else client.create_run(experiment_id, run_name=f"{name} {sweep.id}", tags=tags)
     run_id = summary.info.run_id
     client.set_terminated(run_id, "KILLED")  # which it stays, should this process end before the last line
-    pages = {"runs": link, "curves": link + CHARTS, "comparison": compare_link(link, board)}
+    pages = {"runs": link, "curves": link + CHARTS}
+    if len(runs) <= MOST_COMPARED:
+        pages["comparison"] = compare_link(server, runs, runs_experiment)
     links = " · ".join(f"[{name}]({page})" for name, page in pages.items())
     note = f"`{sweep.command}`\n\n{links}\n\n{text(board, 'markdown')}"
     client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_NOTE])
     counts = {"runs": sum(len(row.results) for row in board.rows), "failed": len(board.failures)}
     if board.best:
-        client.set_tag(run_id, "best.run", board.best.record["run_id"])
         client.set_tag(run_id, "best.setting", board.best.point.name)
         counts |= {key: board.rows[0].mean(key) for key in ("val_accuracy", "test_accuracy")}
     for key, value in counts.items():
@@ -162,9 +169,7 @@ def _charts(varied: list[str]) -> list[dict]:
     ]
 
 
-def compare_link(link: str, board: Board) -> str:
-    """MLflow's comparison of all the sweep's runs, best first. The page reads `runs` only as the first parameter."""
-    server, _, rest = link.partition("/#/experiments/")
-    ids = [result.record["run_id"] for row in board.rows for result in row.results]
-    runs, experiments = (quote(json.dumps(value, separators=(",", ":"))) for value in (ids, [rest.split("/")[0]]))
-    return f"{server}/#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning"
+def compare_link(server: Server, runs: list[str], experiment_id: str) -> str:
+    """MLflow's comparison of runs by their ids. The page reads `runs` only as the first parameter."""
+    listed, experiments = (quote(json.dumps(value, separators=(",", ":"))) for value in (runs, [experiment_id]))
+    return f"{server.pages}/#/compare-runs?runs={listed}&experiments={experiments}&workflowType=machine_learning"

@@ -41,6 +41,7 @@ class Sweep:
     failures: dict[str, str] = field(default_factory=dict)  # why, by job
     link: str = ""  # to its runs in MLflow, once they are there
     published: str = ""  # the tracking server that has them
+    told: str = ""  # sha256 of the leaderboard that it has
 
     def run_folder(self, point: Point) -> Path:
         return self.folder / str(point.job)
@@ -70,10 +71,10 @@ def known(root: Path) -> list[Sweep]:
     return found
 
 
-def find(root: Path, wanted: str | None) -> Sweep:
+def find(root: Path, wanted: Path | str | None) -> Sweep:
     """The sweep of that id or in that folder; the latest if `wanted` is None. Raises InputError if there is none."""
     if wanted and (root / wanted / RECORD).is_file():
-        return read(root / wanted)
+        return read((root / wanted).resolve())
     sweeps = known(root)
     chosen = next((sweep for sweep in sweeps if wanted in (None, sweep.id)), None)
     if chosen is None:

@@ -1,11 +1,6 @@
-"""MLflow, imported here only. A run directory is the truth; a run here is a view of it, written live.
-
-Every write is best effort: the first that fails gives one warning and ends tracking for the run, never the training.
-"""
+"""MLflow, imported here only: where it is, its experiments, what a run of it can be told, its registry."""
 
 import contextlib
-import functools
-import getpass
 import json
 import logging
 import os
@@ -15,32 +10,20 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from filelock import FileLock
-from omegaconf import DictConfig
 
 from epochwise import InputError
-from epochwise.config import parameters
-from epochwise.data import Prepared
-from epochwise.files import digest, replacing
-from epochwise.lineage import Lineage
+from epochwise.files import replacing
 
 MOST_METRICS = 1000  # in one call of MLflow's log_batch
 CHAMPION = "champion"  # the alias in the registry
 LOCAL_UI = "http://127.0.0.1:5000"
-COMPARED = (  # the few parameters that are always shown, beside those that a run varies; all are in config.yaml
-    "seed",
-    "prepare.source",
-    "model.conv_dropout",
-    "model.dense_dropout",
-    "train.epochs",
-    "train.batch_size",
-    "train.learning_rate",
-    "train.precision",
-)
+TOKEN = "run.token"  # the tag that says which run directory a run shows
 EXPERIMENT_TAGS = {  # what MLflow's pages read to open as classic machine learning, ranked by validation
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": "val_accuracy",
@@ -53,137 +36,107 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
 
 
-def _best_effort(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def attempt(self, *arguments, **keywords):
-        if self.client is None or self.failed:
-            return None
-        try:
-            return method(self, *arguments, **keywords)
-        except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and the system's errors
-            self.give_up(error)
-
-    return attempt
+def server_name(root: Path) -> str:
+    """The tracking server without what may be secret in its address."""
+    return without_secrets(tracking_uri(root))
 
 
-class Run:
-    """One MLflow run. Without tracking, or once it has failed, `published` is False and every method does nothing."""
+class Server:
+    """MLflow at the project's tracking URI. To make one connects, and raises whatever MLflow raises, as any use does:
 
-    def __init__(self, root: Path, run_id: str | None = None):
-        self.root = root
-        self.id = run_id
-        self.experiment_id: str | None = None
-        self.uri = tracking_uri(root)
-        self.client = None
-        self.failed = False
+    its own errors, SQLAlchemy's, requests' and the system's.
+    """
 
-    def start(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared, token: str) -> None:
-        """Open a new run with its parameters, tags and data set; by `token` it is found if this process is killed."""
-        if cfg.tracking.enabled:
-            self._connect()
-            self._create(cfg, name, lineage, prepared, token)
-
-    @classmethod
-    def resume(cls, root: Path, cfg: DictConfig, run_id: str) -> "Run":
-        """Write to a run that has ended, without opening it again: status and duration stay as they are."""
-        run = cls(root, run_id)
-        if cfg.tracking.enabled:
-            run._connect()
-            run._look_up()
-        return run
-
-    @classmethod
-    def connected(cls, root: Path, cfg: DictConfig) -> "Run":
-        """The tracking server, without a run."""
-        run = cls(root)
-        if cfg.tracking.enabled:
-            run._connect()
-        return run
+    def __init__(self, root: Path):
+        self.root, self.uri = root, tracking_uri(root)
+        self.name = without_secrets(self.uri)
+        self.client = _connect(root, self.uri)
 
     @property
-    def published(self) -> str | bool:
-        """The tracking server that knows the whole run so far, without its password; or False."""
-        return self.server if self.client is not None and not self.failed else False
+    def pages(self) -> str:
+        """The address of its pages; for a database, as `make ui` serves it."""
+        return self.name.rstrip("/") if self.uri.startswith("http") else LOCAL_UI
 
-    @property
-    def server(self) -> str:
-        """The tracking server, without its password."""
-        return _without_password(self.uri)
+    def link(self, experiment_id: str, run_id: str) -> str:
+        return f"{self.pages}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
-    @property
-    def link(self) -> str:
-        """The run's page; for the local database, as `make ui` serves it."""
-        server = self.server.rstrip("/") if self.uri.startswith("http") else LOCAL_UI
-        return f"{server}/#/experiments/{self.experiment_id}/runs/{self.id}?workflowType=machine_learning"
+    def experiment(self, name: str) -> str:
+        """The experiment's id; made by one process at a time, since in MLflow the losers of that race log elsewhere.
 
-    def give_up(self, error: Exception) -> None:
-        self.failed = True
-        warn(error, "going on without it, results are on disk")
+        Its artifacts lie in mlruns/, so that they outlive every copy of the project. For a server, the server decides.
+        """
+        with _first_use(self.root):
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                location = _location(self.root, name) if self.uri.startswith("sqlite:") else None
+                return self.client.create_experiment(name, location, EXPERIMENT_TAGS)
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            return found.experiment_id
 
-    def _connect(self) -> None:
-        try:
-            self.client = connect(self.root, self.uri)
-        except Exception as error:  # see _best_effort
-            self.give_up(error)
+    def runs(self, experiment_id: str, token: str) -> list:
+        """The runs that show the run directory with this token, deleted ones last: none or one, but for faults."""
+        from mlflow.entities import ViewType
 
-    @_best_effort
-    def _create(self, cfg: DictConfig, name: str, lineage: Lineage, prepared: Prepared, token: str) -> None:
-        from mlflow.entities import Param
+        found = self.client.search_runs([experiment_id], f"tags.`{TOKEN}` = '{token}'", ViewType.ALL)
+        return sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
 
-        self.experiment_id = ensure_experiment(self.client, self.root, cfg.tracking.experiment)
-        tags = lineage.tags() | {
-            "run.token": token,
-            "mlflow.user": _user(),
-            "mlflow.source.name": "epochwise",
-            "mlflow.source.type": "LOCAL",
-            "data.sha256": prepared.sha256,
-            "validation": "test set" if prepared.validates_on_test else "split off the training set",
-        }
-        self.id = self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id
-        varied = {override.lstrip("+").partition("=")[0] for override in lineage.overrides}
-        shown = {key: value for key, value in parameters(cfg).items() if key in COMPARED or key in varied}
-        self.client.log_batch(self.id, params=[Param(key, str(value)) for key, value in shown.items()])
-        self.client.log_inputs(self.id, datasets=[_dataset(prepared, cfg.prepare.source)])
-        if lineage.git_dirty:
-            self.client.log_text(self.id, lineage.git_diff, "git.diff")
+    def end_left(self, experiment: str, token: str, status: str, ended: int | None) -> None:
+        """End the run with this token, whose process is gone, if it is RUNNING; `ended` in milliseconds since 1970."""
+        where = self.client.get_experiment_by_name(experiment)
+        for run in self.runs(where.experiment_id, token) if where else []:
+            if run.info.status == "RUNNING" and run.info.lifecycle_stage != "deleted":
+                if status != "FINISHED":
+                    self.client.set_tag(run.info.run_id, "failure", "its process was killed")
+                self.client.set_terminated(run.info.run_id, status, ended)
 
-    @_best_effort
-    def _look_up(self) -> None:
-        self.experiment_id = self.client.get_run(self.id).info.experiment_id
-
-    def log_metrics(self, metrics: dict[str, float]) -> None:
-        self.log_epochs([{"epoch": 0, **metrics}])
-
-    @_best_effort
-    def log_epochs(self, rows: list[dict[str, float]]) -> None:
-        """Metrics of epochs, each at the step that its row names as `epoch`."""
-        from mlflow.entities import Metric
+    def log(
+        self,
+        run_id: str,
+        metrics: Iterable[tuple[str, float, int]] = (),
+        params: dict[str, object] | None = None,
+        tags: dict[str, object] | None = None,
+    ) -> None:
+        """Metrics, each with name, value and step; parameters; tags."""
+        from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
-        # What is logged first, MLflow's comparison of runs opens with.
-        rows = [{key: row[key] for key in sorted(row, key=lambda key: key != "val_accuracy")} for row in rows]
-        points = [Metric(key, row[key], now, row["epoch"]) for row in rows for key in row if key != "epoch"]
+        points = [Metric(name, value, now, step) for name, value, step in metrics]
         for start in range(0, len(points), MOST_METRICS):
-            self.client.log_batch(self.id, points[start : start + MOST_METRICS])
+            self.client.log_batch(run_id, points[start : start + MOST_METRICS])
+        named = [Param(key, str(value)) for key, value in (params or {}).items()]
+        marked = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
+        if named or marked:
+            self.client.log_batch(run_id, params=named, tags=marked)
 
-    @_best_effort
-    def log_tags(self, tags: dict[str, str]) -> None:
-        from mlflow.entities import RunTag
+    def log_dataset(self, run_id: str, name: str, md5: str, sha256: str, meta: dict) -> None:
+        """The data with DVC's md5: MLflow's own digest sees the first 10,000 numbers only."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        self.client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        made = Dataset(name, md5, "local", json.dumps({"uri": meta["prepare"]["source"]}), profile=json.dumps(meta))
+        tags = {"mlflow.data.context": "training", "dvc.md5": md5, "sha256": sha256}
+        inputs = DatasetInput(made, [InputTag(key, value) for key, value in tags.items()])
+        self.client.log_inputs(run_id, datasets=[inputs])
 
-    @_best_effort
-    def log_files(self, files: list[Path], folder: str | None = None) -> None:
-        for path in files:
-            self.client.log_artifact(self.id, str(path), folder)
+    def log_model(self, run_id: str, path: Path, image_shape: list[int], classes: int) -> None:
+        """Log the Keras file at `path` as the run's one `model`; what an earlier attempt has left is completed."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    @_best_effort
-    def log_model(self, path: Path, image_shape: tuple[int, ...], classes: int) -> None:
-        """Log the Keras file at `path` as `model`, with explicit requirements: inferring them starts TensorFlow."""
+        experiment_id = self.client.get_run(run_id).info.experiment_id
+        known = self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+        ready = [model for model in known if str(model.status) == "READY"]
+        for model in known:
+            if model not in ready[:1]:
+                self.client.delete_logged_model(model.model_id)
+        logged = ready[0] if ready else self._make_model(experiment_id, run_id, path, image_shape, classes)
+        # MLflow has saved it anew, with today's date in it; the run directory's file makes the two the same bytes.
+        get_artifact_repository(logged.artifact_location).log_artifact(str(path), "data")
+
+    def _make_model(self, experiment_id: str, run_id: str, path: Path, image_shape: list[int], classes: int):
+        """With explicit requirements: inferring them starts another TensorFlow."""
         import mlflow.keras
         import numpy as np
         from mlflow.models import Model, ModelSignature
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
         from mlflow.types import Schema, TensorSpec
 
         from epochwise.model import load_model
@@ -193,79 +146,33 @@ class Run:
             Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
         )
         # Made here, since Model.log alone puts it into the active experiment, whichever that is.
-        logged = mlflow.initialize_logged_model("model", source_run_id=self.id, experiment_id=self.experiment_id)
+        logged = mlflow.initialize_logged_model("model", source_run_id=run_id, experiment_id=experiment_id)
         Model.log(
             artifact_path=None,
             name="model",
             flavor=mlflow.keras,
-            run_id=self.id,
+            run_id=run_id,
             model_id=logged.model_id,
             model=load_model(path),
             signature=signature,
             pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
         )
-        # MLflow has saved it anew, with today's date in it; the run directory's file makes the two the same bytes.
-        get_artifact_repository(logged.artifact_location).log_artifact(str(path), "data")
+        return logged
 
-    def left_running(self, token: str, experiment: str) -> list[str] | None:
-        """The runs, none or one, that a process opened with `token` and that are still RUNNING; None if not known."""
-        try:
-            where = self.client.get_experiment_by_name(experiment)
-            known = self.client.search_runs([where.experiment_id], f"tags.`run.token` = '{token}'") if where else []
-        except Exception as error:  # see _best_effort; another run's trouble does not end this one's tracking
-            warn(error, "an earlier run that was killed is still RUNNING there")
-            return None
-        return [run.info.run_id for run in known if run.info.status == "RUNNING"]
+    def has_model(self, run_id: str) -> bool:
+        """Whether the run has a model whose file is there: that of a project which was moved may not be."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    def end_left(self, run_ids: list[str], status: str, last: float | None) -> bool:
-        """End runs whose process is gone, at its `last` sign in seconds since 1970; whether that has worked."""
-        try:
-            for run_id in run_ids:
-                if status != "FINISHED":
-                    self.client.set_tag(run_id, "failure", "its process was killed")
-                self.client.set_terminated(run_id, status, last and int(last * 1000))
-        except Exception as error:  # see left_running
-            warn(error, "an earlier run that was killed is still RUNNING there")
-            return False
-        return True
-
-    def end(self, status: str, reason: str = "") -> None:
-        """Close the run as FINISHED, FAILED or KILLED, with the reason for the latter two.
-
-        Tried even when an earlier write failed, so that a run is not left RUNNING by a fault that has passed.
-        """
-        if self.client is None or self.experiment_id is None:
-            return
-        try:
-            if reason:
-                self.client.set_tag(self.id, "failure", reason[:500])
-            self.client.set_terminated(self.id, status)
-        except Exception as error:  # see _best_effort
-            if not self.failed:
-                self.give_up(error)
-
-
-def ensure_experiment(client, root: Path, name: str) -> str:
-    """The experiment's id; made by one process at a time, since in MLflow the losers of that race log elsewhere.
-
-    Its artifacts lie in mlruns/, so that they outlive every copy of the project. For a server, the server decides.
-    """
-    local = client.tracking_uri.startswith("sqlite:")
-    with _first_use(root):
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            location = (root / "mlruns" / name).as_uri() if local else None
-            return client.create_experiment(name, location, EXPERIMENT_TAGS)
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return found.experiment_id
+        experiment_id = self.client.get_run(run_id).info.experiment_id
+        known = self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=1)
+        return any(get_artifact_repository(model.artifact_location).list_artifacts("data") for model in known)
 
 
 def fetch_run(root: Path, run_id: str, folder: Path) -> None:
     """Make `folder` the run directory of a run, from MLflow. Raises InputError if it has none or no model."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _refusing(f"{run_id}: no run with a model here or in MLflow"):
-        client = connect(root, tracking_uri(root))
+    with refusing(f"{run_id}: no run with a model here or in MLflow"):
+        client = Server(root).client
         for item in [*client.list_artifacts(run_id), *client.list_artifacts(run_id, "evaluation")]:
             if not item.is_dir:
                 _download(client, run_id, item.path, folder)
@@ -277,8 +184,8 @@ def champion(root: Path, name: str) -> dict[str, str] | None:
 
     Raises InputError if MLflow does not answer.
     """
-    with _refusing(f"{name}: no answer from MLflow's registry"):
-        client = connect(root, tracking_uri(root))
+    with refusing(f"{name}: no answer from MLflow's registry"):
+        client = Server(root).client
         for model in client.search_registered_models(f"name = '{name}'"):
             if number := model.aliases.get(CHAMPION):
                 version = client.get_model_version(name, number)
@@ -291,8 +198,8 @@ def register(root: Path, name: str, run_id: str, tags: dict[str, str]) -> str:
 
     Raises InputError if MLflow has no such run, or no model of it.
     """
-    with _refusing(f"{run_id}: cannot be registered in MLflow"):
-        client = connect(root, tracking_uri(root))
+    with refusing(f"{run_id}: cannot be registered in MLflow"):
+        client = Server(root).client
         import mlflow
 
         experiment_id = client.get_run(run_id).info.experiment_id
@@ -303,12 +210,12 @@ def register(root: Path, name: str, run_id: str, tags: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _refusing(what: str) -> Iterator[None]:
-    """Turn whatever MLflow raises (see _best_effort) into InputError: here the server is what was asked for."""
+def refusing(what: str) -> Iterator[None]:
+    """Turn whatever MLflow raises (see Server) into InputError: here the server is what was asked for."""
     try:
         yield
     except Exception as error:
-        raise InputError(f"{what} ({_without_password(' '.join(str(error).split()))})") from error
+        raise InputError(f"{what} ({without_secrets(' '.join(str(error).split()))})") from error
 
 
 def _download(client, run_id: str, path: str, folder: Path) -> None:
@@ -329,7 +236,7 @@ def preload() -> None:
     import mlflow.keras  # noqa: F401
 
 
-def connect(root: Path, uri: str):
+def _connect(root: Path, uri: str):
     _set_environment()
     import mlflow
 
@@ -339,14 +246,16 @@ def connect(root: Path, uri: str):
     with _first_use(root):  # the first client makes the tables, which MLflow does without a lock
         if uri.startswith("sqlite:///"):
             _make_database(Path(uri.removeprefix("sqlite:///")))
+        if uri == f"sqlite:///{root / 'mlflow.db'}":
+            _relocate(root)
         return mlflow.MlflowClient(uri)
 
 
 def _set_environment() -> None:
     """Before the import: telemetry starts with it, and the default retries hold up one call for four minutes."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
@@ -364,33 +273,36 @@ def _make_database(path: Path) -> None:
         database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
 
 
+def _relocate(root: Path) -> None:
+    """Mend artifact addresses that lie in another mlruns/: MLflow keeps them absolute, and the project was moved."""
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        query = "SELECT name, artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'"
+        for name, before in database.execute(query).fetchall():
+            now = _location(root, name)
+            if before == now or not before.endswith(f"/mlruns/{quote(name)}"):
+                continue
+            places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+            for table, column in places.items():
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) IN (?, ?)",  # noqa: S608
+                    (now, len(before) + 1, len(before) + 1, before, f"{before}/"),
+                )
+
+
+def _location(root: Path, experiment: str) -> str:
+    return (root / "mlruns" / experiment).as_uri()
+
+
 def warn(error: Exception, outcome: str) -> None:
-    reason = textwrap.shorten(_without_password(str(error)), 300, placeholder=" …")
+    reason = textwrap.shorten(without_secrets(str(error)), 300, placeholder=" …")
     print(f"warning: MLflow ({type(error).__name__}: {reason}); {outcome}", file=sys.stderr)
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"//\S*@", "//", text)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        return str(os.getuid())
+def without_secrets(text: str) -> str:
+    """`text` with user, password and query taken out of each address in it."""
+    return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", re.sub(r"//\S*@", "//", text))
 
 
 def _first_use(root: Path) -> FileLock:
     (root / "mlruns").mkdir(exist_ok=True)
     return FileLock(root / "mlruns" / ".lock")
-
-
-def _dataset(prepared: Prepared, source: str):
-    """The data as an MLflow data set with DVC's md5: MLflow's own digest sees the first 10,000 numbers only."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    md5 = digest(prepared.archive, "md5")
-    location = json.dumps({"uri": str(prepared.archive)})
-    made = Dataset(Path(source).stem, md5, "local", location, profile=json.dumps(prepared.meta))
-    tags = {"mlflow.data.context": "training", "dvc.md5": md5, "sha256": prepared.sha256}
-    return DatasetInput(made, [InputTag(key, value) for key, value in tags.items()])

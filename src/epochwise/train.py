@@ -1,4 +1,4 @@
-"""Stage 2, train: the CNN, epoch by epoch, told to the run directory first and to MLflow as it happens.
+"""Stage 2, train: the CNN, epoch by epoch, each told to the run directory as it ends.
 
 All randomness is a function of (seed, epoch, step): the order of an epoch is a stateless shuffle of (seed, epoch), and
 dropout's seed state counts the steps. So a training can go on from the state after any of its epochs.
@@ -7,6 +7,7 @@ dropout's seed state counts the steps. So a training can go on from the state af
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,25 @@ from omegaconf import DictConfig, OmegaConf
 from epochwise import RunError, history, rundir
 from epochwise.backend import configure, keras, tf
 from epochwise.data import Prepared
-from epochwise.files import write_json, write_text
+from epochwise.files import write_text
 from epochwise.model import SCORING_BATCH, build_model, compile_model, save_model, weights_sha256
 from epochwise.schedule import learning_rate
 from epochwise.states import State, States
-from epochwise.tracking import Run
 from epochwise.trajectory import check_code, legs
 
 
-def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: dict, store: Path | None) -> None:
+def train(
+    cfg: DictConfig, prepared: Prepared, folder: Path, record: dict, store: Path | None, tell: Callable[[dict], None]
+) -> None:
     """Train for `cfg.train.epochs`, write config.yaml, history.csv and model.keras into `folder`, complete `record`.
 
     Goes on from the newest state in `store` that lies on the way, and leaves there one for each epoch; without a store
-    it trains from nothing. Raises RunError if the loss stops being a number, or if the code was edited meanwhile.
+    it trains from nothing. `tell` is given the record after each epoch. Raises RunError if the loss stops being a
+    number, or if the code was edited meanwhile.
     """
     check_code()
     write_text(folder / rundir.CONFIG, OmegaConf.to_yaml(cfg))
-    told = _Teller(cfg, folder, run, record)
+    told = _Teller(cfg, folder, record, tell)
     training = _Training(cfg, prepared, told)
     if store:
         way = legs(cfg, prepared.sha256)
@@ -40,12 +43,6 @@ def train(cfg: DictConfig, prepared: Prepared, folder: Path, run: Run, record: d
         training.fit(cfg.train.epochs, None)
     record["weights_sha256"] = weights_sha256(training.model)
     save_model(training.model, folder / rundir.MODEL)
-
-    chosen = {key: value for key, value in history.summary(told.rows).items() if key.startswith("best_")}
-    run.log_metrics(chosen | {key: record[key] for key in rundir.COSTS})
-    run.log_tags({key: record[key] for key in ("fingerprint", "trajectory", "weights_sha256")})
-    run.log_files([folder / name for name in (rundir.CONFIG, rundir.HISTORY)])
-    run.log_model(folder / rundir.MODEL, prepared.image_shape, prepared.classes)
 
 
 def batches(
@@ -120,11 +117,11 @@ def variables(model: keras.Model) -> list[keras.Variable]:
 
 
 class _Teller(keras.callbacks.Callback):
-    """Tells each epoch to the state store, the run directory, MLflow and whoever watches a log, in this order."""
+    """Tells each epoch to the state store, the run directory, `tell` and whoever watches a log, in this order."""
 
-    def __init__(self, cfg: DictConfig, folder: Path, run: Run, record: dict):
+    def __init__(self, cfg: DictConfig, folder: Path, record: dict, tell: Callable[[dict], None]):
         super().__init__()
-        self.cfg, self.folder, self.run, self.record = cfg, folder, run, record
+        self.cfg, self.folder, self.record, self.tell = cfg, folder, record, tell
         self.states: States | None = None
         self.rows: history.Rows = []
         self.seconds: list[float] = []
@@ -136,7 +133,7 @@ class _Teller(keras.callbacks.Callback):
         self.record["epochs_reused"] = state.epoch
         where = Path(*state.path.parts[-3:-1])
         print(f"epochs 1…{state.epoch} of {self.cfg.train.epochs} reused from {where}", flush=True)
-        self._tell(state.rows)
+        self._tell()
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         self.started = time.monotonic()
@@ -153,13 +150,12 @@ class _Teller(keras.callbacks.Callback):
         self.record["epochs_trained"] += 1
         self.record["steps_trained"] += self.params["steps"]
         self.record["train_seconds"] = round(self.record["train_seconds"] + seconds, 3)
-        self._tell(self.rows[-1:])
+        self._tell()
         if not sys.stdout.isatty():
             values = " · ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             print(f"epoch {number}/{self.cfg.train.epochs} · {values} · {seconds:.0f} s", flush=True)
 
-    def _tell(self, new: history.Rows) -> None:
+    def _tell(self) -> None:
         self.record["trajectory_seconds"] = round(sum(self.seconds), 3)
         history.write(self.rows, self.folder / rundir.HISTORY)
-        write_json(self.folder / rundir.RECORD, self.record)
-        self.run.log_epochs([row | {"learning_rate": learning_rate(self.cfg.train, row["epoch"])} for row in new])
+        self.tell(self.record)

@@ -56,6 +56,7 @@ class Worker:
             answer = Answer(*self.connection.recv())
         except (EOFError, OSError):
             self.process.join()
+            self.connection.close()
             answer = Answer(None, _how(self.process.exitcode), alive=False)
         self.task = None
         return answer
