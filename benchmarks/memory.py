@@ -9,9 +9,10 @@ import argparse
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
-from sweep_kills import SOURCES, fresh_clone, workers
+from chaos import SOURCES, clone_to, workers
 
 
 def resident(process: int) -> float:
@@ -39,5 +40,5 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=50)
     parser.add_argument("--source", choices=SOURCES, default="mnist")
     given = parser.parse_args()
-    with fresh_clone() as folder:
-        main(folder, given.jobs, given.source)
+    with tempfile.TemporaryDirectory() as folder:
+        main(clone_to(Path(folder)), given.jobs, given.source)

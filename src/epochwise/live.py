@@ -55,6 +55,8 @@ class Live:
             self._thread.join(LAST_WORD)
         if self._thread.is_alive():
             self._warn(TimeoutError(f"no answer for {LAST_WORD:.0f} s"))
+        elif self.published and self._warned:
+            print("MLflow answers again, and has all of the run")
         self._name(record)
 
     def _name(self, record: dict) -> None:
@@ -63,7 +65,10 @@ class Live:
             record["run_id"] = self.view.run_id
 
     def _work(self) -> None:
-        """Bring MLflow level at each piece of news until the last. A server that never answered is not tried again."""
+        """Bring MLflow level at each piece of news until the last.
+
+        What did not answer is tried again after a pause; but a server that never did is not, if the run ends before.
+        """
         while True:
             last = self._ending.is_set()
             try:
@@ -71,11 +76,11 @@ class Live:
                 self.published = last
             except Exception as error:  # see tracking.Server; or the run directory is gone
                 self._warn(error)
-                if self.view is None or self.view.experiment_id is None:
-                    return
-                if last:
+                answered = self.view and self.view.experiment_id
+                if last and answered:
                     self._end_it()
-                self._ending.wait(PAUSE)
+                if self._ending.wait(PAUSE) and not answered and tracking.is_remote(self.root):
+                    return
             if last:
                 return
             self._news.wait()

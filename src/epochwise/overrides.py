@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 
 from epochwise import InputError
 
+SPECIAL = ("true", "false", "null", "nan", "inf")  # words that Hydra reads as values
+
 
 def parse(overrides: Iterable[str]) -> list[Override]:
     """Raises InputError for what is not `key=value`."""
@@ -84,6 +86,6 @@ def _refuse_unknown_preset(override: Override, choices: list[str]) -> None:
 def _quoted(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(_quoted(item) for item in value)}]"
-    if isinstance(value, str) and not value.replace("_", "").isalnum():
+    if isinstance(value, str) and (not value.isidentifier() or value.lower() in SPECIAL):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return str(value)

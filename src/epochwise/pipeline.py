@@ -17,7 +17,7 @@ from epochwise.lineage import changed_parameters, trace
 from epochwise.live import Live
 from epochwise.prepare import prepare
 from epochwise.project import find_root, main_root
-from epochwise.tracking import server_name
+from epochwise.tracking import is_remote, server_name
 from epochwise.trajectory import fingerprint
 
 PREPARED, MODELS, REPORTS = Path("data/prepared"), Path("models"), Path("reports")  # DVC's outputs, see dvc.yaml
@@ -109,7 +109,7 @@ def run_all(
 def report(metrics: dict[str, float], live: Live) -> None:
     print(f"test accuracy {metrics['test_accuracy']:.4f} · test loss {metrics['test_loss']:.4f}")
     if live.published:
-        print(f"run {live.view.link}" + ("" if live.view.server.uri.startswith("http") else "  (after: make ui)"))
+        print(f"run {live.view.link}" + ("" if is_remote(main_root()) else "  (after: make ui)"))
 
 
 def run_name(overrides: list[str]) -> str:

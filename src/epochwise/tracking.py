@@ -36,6 +36,10 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
 
 
+def is_remote(root: Path) -> bool:
+    return tracking_uri(root).startswith("http")
+
+
 def server_name(root: Path) -> str:
     """The tracking server without what may be secret in its address."""
     return without_secrets(tracking_uri(root))
@@ -55,7 +59,7 @@ class Server:
     @property
     def pages(self) -> str:
         """The address of its pages; for a database, as `make ui` serves it."""
-        return self.name.rstrip("/") if self.uri.startswith("http") else LOCAL_UI
+        return self.name.rstrip("/") if is_remote(self.root) else LOCAL_UI
 
     def link(self, experiment_id: str, run_id: str) -> str:
         return f"{self.pages}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"

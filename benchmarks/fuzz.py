@@ -1,0 +1,53 @@
+"""The readers of IDX and npz under a coverage-guided fuzzer: whatever the bytes, images or InputError.
+
+    pip install atheris; python benchmarks/fuzz.py [-max_total_time=300] [CORPUS …]
+
+Takes libFuzzer's options. A first byte chooses the reader; anything else than InputError that is raised ends it.
+"""
+
+import contextlib
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["epochwise", "zipfile", "gzip", "numpy.lib"]):
+    import numpy as np
+
+    from epochwise import InputError, sources
+
+FOLDER = Path(tempfile.mkdtemp())
+READERS = (("f.idx", sources._read_idx), ("f.gz", sources._read_idx), ("f.npz", sources._read_npz))
+
+
+def one_input(content: bytes) -> None:
+    name, read = READERS[content[0] % len(READERS)] if content else READERS[0]
+    path = FOLDER / name
+    path.write_bytes(content[1:])
+    with contextlib.suppress(InputError):
+        found = read(path)
+        if name == "f.npz":
+            sources._checked(found, path)
+
+
+def seeds(folder: Path) -> None:
+    """Sound files to begin with."""
+    import gzip
+    import struct
+
+    image = np.ones((4, 3, 3), np.uint8)
+    idx = struct.pack(">HBB3I", 0, 8, 3, *image.shape) + image.tobytes()
+    npz = io.BytesIO()
+    np.savez_compressed(npz, x_train=image, y_train=np.arange(4), x_test=image, y_test=np.arange(4))
+    for number, content in enumerate((idx, gzip.compress(idx), npz.getvalue())):
+        (folder / str(number)).write_bytes(bytes([number]) + content)
+
+
+if __name__ == "__main__":
+    corpus = FOLDER / "corpus"
+    corpus.mkdir()
+    seeds(corpus)
+    atheris.Setup([*sys.argv, "-print_final_stats=1", "-rss_limit_mb=6000", str(corpus)], one_input)
+    atheris.Fuzz()

@@ -1,0 +1,168 @@
+"""Properties of what reads bytes from anywhere: it gives back what was written, or refuses, and raises nothing else."""
+
+import contextlib
+import gzip
+import io
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from epochwise import InputError, history, overrides, photos, sources, states
+from epochwise.files import read_json
+
+settings.register_profile("epochwise", deadline=None, max_examples=150)
+settings.load_profile("epochwise")
+
+IMAGES = arrays.arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 3))
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("parsers")
+
+
+@st.composite
+def damaged(draw, content: bytes) -> bytes:
+    """The content with bytes changed, put in or taken away."""
+    made = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(0, len(made) - 1)))
+        match draw(st.integers(0, 3)):
+            case 0:
+                made[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
+            case 1:
+                made[at:at] = draw(st.binary(max_size=8))
+            case 2:
+                del made[at : at + draw(st.integers(1, 9))]
+            case 3:
+                del made[at:]
+    return bytes(made)
+
+
+def idx(values: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
+
+
+def npz(**values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **values)
+    return content.getvalue()
+
+
+LABELS = np.arange(8) % 4
+NPZ = npz(x_train=np.ones((8, 3, 3), np.uint8), y_train=LABELS, x_test=np.ones((8, 3, 3), np.uint8), y_test=LABELS)
+
+
+@given(IMAGES, st.booleans())
+def test_idx_gives_back_what_was_written(folder, values, zipped):
+    path = folder / ("x.gz" if zipped else "x")
+    path.write_bytes(gzip.compress(idx(values)) if zipped else idx(values))
+    np.testing.assert_array_equal(sources._read_idx(path), values)
+
+
+@given(st.data(), st.booleans())
+def test_damaged_idx_is_read_whole_or_refused(folder, data, zipped):
+    whole = idx(np.arange(60, dtype=np.uint8).reshape(3, 4, 5))
+    path = folder / ("d.gz" if zipped else "d")
+    path.write_bytes(data.draw(damaged(gzip.compress(whole) if zipped else whole)))
+    with contextlib.suppress(InputError):
+        found = sources._read_idx(path)
+        assert found.dtype == np.uint8 and found.size == math.prod(found.shape)
+
+
+@given(st.one_of(damaged(NPZ), st.binary(max_size=200)))
+def test_damaged_npz_is_a_set_of_images_or_refused(folder, content):
+    path = folder / "d.npz"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        images = sources._checked(sources._read_npz(path), path)
+        assert len(images.x_train) == len(images.y_train) and images.x_train.ndim == 4
+        assert images.y_train.min() >= 0 and images.x_train.dtype == np.uint8
+
+
+@given(st.lists(st.tuples(*[FINITE] * 4), min_size=1, max_size=6))
+def test_history_gives_back_every_bit(folder, values):
+    rows = [dict(zip(history.COLUMNS, (epoch, *row), strict=True)) for epoch, row in enumerate(values, 1)]
+    history.write(rows, folder / "history.csv")
+    assert history.read(folder / "history.csv") == rows
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=100), damaged(b"epoch,loss,accuracy,val_loss,val_accuracy\n1,0.5,0.5,0.5,0.5\n2,1,1,1,1\n")
+    )
+)
+def test_damaged_history_is_numbers_from_epoch_1_on_or_refused(folder, content):
+    path = folder / "d.csv"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        rows = history.read(path)
+        assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+        assert all(math.isfinite(value) for row in rows for value in row.values())
+
+
+@given(st.one_of(st.binary(max_size=60), damaged(b'{"a": [1, 2.5, {"b": null}]}')))
+def test_json_is_an_object_or_refused(folder, content):
+    (folder / "d.json").write_bytes(content)
+    with contextlib.suppress(InputError):
+        assert isinstance(read_json(folder / "d.json"), dict)
+
+
+@given(st.data())
+def test_a_damaged_state_is_none(folder, data):
+    import hashlib
+
+    told = np.array([[1, 0.5, 0.5, 0.5, 0.5]])
+    whole = npz(variable_000=np.ones(3, np.float32), history=told, seconds=np.array([1.0]))
+    path = folder / f"00001-{hashlib.sha256(whole).hexdigest()}.npz"
+    path.write_bytes(whole)
+    assert states._read(path).epoch == 1
+    content = data.draw(damaged(whole).filter(lambda made: made != whole))
+    path.write_bytes(content)
+    assert states._read(path) is None
+    named = folder / f"00001-{hashlib.sha256(content).hexdigest()}.npz"  # by whoever wanted it believed
+    named.write_bytes(content)
+    found = states._read(named)
+    assert found is None or len(found.rows) == 1
+    named.unlink()
+
+
+@given(st.one_of(st.text(min_size=1), st.integers(), st.booleans(), FINITE, st.lists(st.text(min_size=1), max_size=3)))
+def test_a_value_as_an_override_is_that_value(value):
+    text = overrides.text("key", value)
+    (parsed,) = overrides.parse([text])
+    assert parsed.key_or_group == "key"
+    read = parsed.value()
+    plain = [str(item) for item in read] if isinstance(read, list) else read
+    assert plain == value or str(plain) == str(value)
+
+
+@given(IMAGES)
+def test_a_picture_of_the_models_size_keeps_its_pixels(folder, values):
+    from PIL import Image
+
+    height, width = values.shape[1:]
+    dark = np.zeros((height + 2, width + 2), np.uint8)
+    dark[1:-1, 1:-1] = values[0]
+    Image.fromarray(dark).save(folder / "p.png")
+    read, inverted = photos.read_photo(folder / "p.png", (*dark.shape, 1), bright_background=False)
+    assert not inverted
+    np.testing.assert_array_equal(read[..., 0], dark.astype(np.float32) / np.float32(255))
+
+
+@given(st.data())
+def test_a_damaged_picture_is_read_or_refused(folder, data):
+    from PIL import Image
+
+    whole = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(whole, "PNG")
+    (folder / "d.png").write_bytes(data.draw(damaged(whole.getvalue())))
+    with contextlib.suppress(InputError):
+        assert photos.read_photo(folder / "d.png", (8, 8, 1), False)[0].shape == (8, 8, 1)
