@@ -40,6 +40,7 @@ SOURCES = {
     "digits": ("prepare.source=digits", "prepare.validation_size=300"),
     "mnist": ("prepare.source=mnist", "prepare.train_size=2000", "prepare.validation_size=1000"),
 }
+ROW = ("rank", "train.epochs", "model.dense_dropout", "n", "val_accuracy", "val_loss", "best_epoch", "test_accuracy")
 RESULTS = ("history.csv", "model.keras", "metrics.json", "confusion_matrix.csv")  # what two equal runs have in common
 ARTIFACTS = {"config.yaml", "history.csv", "run.json", "evaluation/metrics.json", "evaluation/confusion_matrix.csv"}
 FAULTS = ("worker", "parent", "ctrl-c", "sigterm", "server", "restart", "lock", "disk")
@@ -109,6 +110,11 @@ class Sweep:
         (sweep,) = self.clone.glob("multirun/*/*/sweep.json")
         points = json.loads(sweep.read_text())["points"]
         return {point["name"]: digests(sweep.parent / str(point["job"]), RESULTS) for point in points}
+
+    def rows(self) -> list[dict]:
+        """The leaderboard, without what differs between equal ones: ids and costs."""
+        (board,) = self.clone.glob("multirun/*/*/leaderboard.json")
+        return [{key: row[key] for key in ROW} for row in json.loads(board.read_text())["rows"]]
 
     def trained_twice(self) -> int:
         """Epochs that were told as ended and then trained once more, by the jobs' logs."""
@@ -235,7 +241,9 @@ class World:
         self.heals.append(lambda: filler.unlink(missing_ok=True))
 
 
-def one_round(world: World, number: int, source: str, faults: list[str], seconds: float, reference: dict) -> Counter:
+def one_round(
+    world: World, number: int, source: str, faults: list[str], seconds: float, rows: list, reference: dict
+) -> Counter:
     remote = bool({"server", "restart"} & set(faults)) or world.draw.random() < 0.5
     uri = world.server.uri if remote else f"sqlite:///{world.clone / 'mlflow.db'}"
     sweep = Sweep(world.clone, source, f"chaos-{number}", uri)
@@ -258,6 +266,7 @@ def one_round(world: World, number: int, source: str, faults: list[str], seconds
     found = sweep.tracked()
     counts = {
         "ended": code == 0,
+        "same rows": sweep.rows() == rows,
         "same bytes": sweep.results() == reference,
         "one FINISHED run each": found["FINISHED"] == POINTS,
         "whole in MLflow": found["whole"] == POINTS,
@@ -269,7 +278,7 @@ def one_round(world: World, number: int, source: str, faults: list[str], seconds
     print(
         f"{number}: {place}: {'; '.join(struck) or 'too late'}: exit {first}, then {code} ({tries}): {told}", flush=True
     )
-    if not all(list(counts.values())[:4]) or any(list(counts.values())[4:]):
+    if not all(list(counts.values())[:5]) or any(list(counts.values())[5:]):
         print(said, flush=True)
     return Counter({name: int(count) for name, count in counts.items()})
 
@@ -315,10 +324,11 @@ def main(rounds: int, seed: int, source: str, faults: list[str]) -> None:
                 results.append(sweep.results())
                 if code or results[0] != results[-1] or sweep.tracked()["whole"] != POINTS:
                     sys.exit(f"{said}\nthe sweep does not work without faults")
+            rows = sweep.rows()
             print(f"fault-free: {min(times):.1f} s", flush=True)
             for number in range(1, rounds + 1):
                 chosen = draw.sample(faults, min(len(faults), draw.choice((1, 1, 2))))
-                total.update(one_round(world, number, source, chosen, min(times), results[0]))
+                total.update(one_round(world, number, source, chosen, min(times), rows, results[0]))
         finally:
             world.heal()
             server.stop(signal.SIGKILL)

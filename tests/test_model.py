@@ -1,11 +1,13 @@
 """The write-up's network, and a model file that depends on its weights and on nothing else."""
 
+import json
 import time
+import zipfile
 
 import numpy as np
 import pytest
 
-from epochwise import config
+from epochwise import InputError, config
 from epochwise.backend import keras
 from epochwise.model import build_model, load_model, save_model, weights_sha256
 
@@ -63,3 +65,41 @@ def test_model_file_depends_on_the_weights_alone(cfg, tmp_path):
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
     assert weights_sha256(load_model(tmp_path / "one.keras")) == weights_sha256(model)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["one.keras", "two.keras"]
+
+
+def crafted(path, layer: dict) -> None:
+    """A sound `.keras` file whose first layer is another one."""
+    save_model(build_model(config.load([]).model, (8, 8, 1), 10, "float32", 0), path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    about = json.loads(members["config.json"])
+    about["config"]["layers"][1] = layer
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {"config.json": json.dumps(about).encode()}).items():
+            archive.writestr(name, content)
+
+
+def lambda_layer() -> dict:
+    layer = keras.layers.Lambda(lambda x: __import__("os").system("touch EXECUTED") or x, output_shape=(8, 8, 1))
+    return keras.saving.serialize_keras_object(layer)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda_layer,
+        lambda: {"module": "os", "class_name": "system", "config": {"command": "touch EXECUTED"}},
+        lambda: {"module": "builtins", "class_name": "eval", "config": "open('EXECUTED', 'w')"},
+        lambda: {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "EXECUTED"}},
+        lambda: {
+            "module": "keras.utils",
+            "class_name": "get_file",
+            "config": {"fname": "EXECUTED", "origin": "file:///etc/hostname"},
+        },
+    ],
+)
+def test_a_crafted_model_is_refused_and_executes_nothing(project, tensors, layer):
+    crafted(project.path / "model.keras", layer())
+    with pytest.raises(InputError, match="model.keras: not a readable Keras model"):
+        load_model(project.path / "model.keras")
+    assert not (project.path / "EXECUTED").exists()
