@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+import time
 from collections import Counter
 
 import mlflow
@@ -16,7 +17,6 @@ COMMANDS = (
     ("epochwise", "run", "-m", "train.epochs=1,2", "seed=0,1"),
     ("epochwise", "run", "-m", "train.epochs=2,3", "seed=1,2"),  # shares a trajectory, and a point, with the first
     ("dvc", "repro"),
-    ("epochwise", "publish"),
 )
 POINTS, SHARED = 8, 1
 
@@ -27,8 +27,13 @@ def test_two_sweeps_a_pipeline_a_publish_and_the_pages_at_once(project):
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
     started = [subprocess.Popen(command, **quiet) for command in COMMANDS]
     pages = [f"--backend-store-uri=sqlite:///{project.path}/mlflow.db", "--workers=1", "--port=5061"]
+    deadline = time.monotonic() + 120
+    while not (project.path / "mlflow.db").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
     server = subprocess.Popen(["mlflow", "server", *pages], env=environment, stderr=subprocess.DEVNULL)
     try:
+        while any(process.poll() is None for process in started):
+            project.ok("epochwise", "publish")
         said = [process.communicate(timeout=600)[0] for process in started]
     finally:
         server.terminate()

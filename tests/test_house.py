@@ -17,6 +17,7 @@ NOT_DECISIVE |= {
     "conductor",
     "leaderboard",
     "live",
+    "locks",
     "photos",
     "plan",
     "promote",

@@ -114,8 +114,8 @@ class _Conductor:
         board = leaderboard.make(find_root(), self.sweep)
         leaderboard.write(board)
         server = tracking.server_name(main_root())
-        known = self.sweep.link and self.sweep.published == server and tracking.exists(main_root())
-        if known and self.sweep.told == leaderboard.digest(board) and not running.left_behind(main_root()):
+        told = self.sweep.published == server and self.sweep.told == leaderboard.digest(board)
+        if told and tracking.exists(main_root()) and not running.left_behind(main_root()):
             return
         idle = (worker for worker in self.workers if worker.idle and worker.process.is_alive())
         worker = next(idle, None) or self._worker()

@@ -1,5 +1,6 @@
 """Pictures from anywhere, made into what a model reads."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def border(images: np.ndarray) -> float:
 def _decoded(path: Path) -> Image.Image:
     """The picture, on white where it is transparent."""
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:  # it warns of size
             if picture.width * picture.height > MOST_PIXELS:
                 raise InputError(f"{path}: has {picture.width}×{picture.height} pixels; {MOST_PIXELS:,} are the most")
             whole = ImageOps.exif_transpose(picture)

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise import InputError, RunError, rundir, running, sources
+from epochwise import InputError, RunError, locks, rundir, running, sources
 from epochwise.config import check_network, check_split, parameter_keys, parameters
 from epochwise.data import META, Prepared, read_meta
 from epochwise.files import digest, write_json, write_text
@@ -17,7 +17,7 @@ from epochwise.lineage import changed_parameters, trace
 from epochwise.live import Live
 from epochwise.prepare import prepare
 from epochwise.project import find_root, main_root
-from epochwise.tracking import is_remote, server_name
+from epochwise.tracking import is_remote, place
 from epochwise.trajectory import fingerprint
 
 PREPARED, MODELS, REPORTS = Path("data/prepared"), Path("models"), Path("reports")  # DVC's outputs, see dvc.yaml
@@ -51,10 +51,10 @@ def prepare_stage(cfg: DictConfig) -> None:
 
 def train_stage(cfg: DictConfig) -> None:
     """models, from data/prepared. Raises InputError if that is not what `cfg` asks for, RunError if training fails."""
-    from epochwise.train import train
-
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
+    from epochwise.train import train
+
     overrides = changed_parameters(root, cfg)
     with tracked(cfg, prepared, root / MODELS, overrides, run_name(overrides) or "baseline") as (live, record):
         train(cfg, prepared, root / MODELS, record, store(cfg), live.tell)
@@ -62,18 +62,19 @@ def train_stage(cfg: DictConfig) -> None:
 
 def evaluate_stage(cfg: DictConfig) -> None:
     """reports, from models and data/prepared. Raises InputError unless models holds a finished training."""
-    from epochwise.evaluate import evaluate
-
     root = find_root()
     prepared = open_prepared(root / PREPARED, cfg.prepare)
-    record = rundir.read_finished(root / MODELS)
-    _check_trained_with(cfg, rundir.read_config(root / MODELS))
-    live = Live(main_root(), cfg, root / MODELS, root / REPORTS)
-    live.start()
-    try:
-        metrics = evaluate(cfg, prepared, root / MODELS, root / REPORTS, record)
-    finally:
-        live.end(record)
+    with locks.at_work(main_root(), root / MODELS):
+        record = rundir.read_finished(root / MODELS)
+        _check_trained_with(cfg, rundir.read_config(root / MODELS))
+        from epochwise.evaluate import evaluate
+
+        live = Live(main_root(), cfg, root / MODELS, root / REPORTS)
+        live.start()
+        try:
+            metrics = evaluate(cfg, prepared, root / MODELS, root / REPORTS, record)
+        finally:
+            live.end(record)
     report(metrics, live)
     require(live)
 
@@ -173,11 +174,10 @@ def tracked(
     lineage = trace(find_root(), cfg, overrides, sweep)
     record = rundir.new_record(cfg, name, lineage, prepared)
     live, token = Live(main_root(), cfg, folder), record["token"]
-    server = server_name(main_root()) if cfg.tracking.enabled else None
-    about = {"folder": str(folder.resolve()), "server": server, "experiment": cfg.tracking.experiment}
+    server = place(main_root()) if cfg.tracking.enabled else None
     status, reason = "FAILED", ""
     running.settle(main_root())
-    with running.announced(main_root(), token, about):
+    with running.announced(main_root(), token, folder, server, cfg.tracking.experiment):
         try:
             rundir.clear(folder)
             write_json(folder / rundir.RECORD, record)
@@ -204,10 +204,9 @@ def tracked(
 
 def _end(live: Live, folder: Path, record: dict) -> None:
     """The disk first; but a disk that refuses does not keep MLflow from being told how the run ended."""
-    try:
+    with suppress(OSError):  # tried again below
         live.tell(record)
-    finally:
-        live.end(record)
+    live.end(record)
     write_json(folder / rundir.RECORD, live.view.published(record) if live.published else record)
 
 

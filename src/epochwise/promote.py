@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from epochwise import InputError, history, leaderboard, rundir, sweepdir
 from epochwise.config import load, parameters
 from epochwise.files import replacing
@@ -31,7 +33,7 @@ def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_
     wanted = parameters(cfg)
     if write_params:
         load([text(key, value) for key, value in wanted.items()])  # refuses what this code does not know or allow
-    if cfg.tracking.enabled or not write_params:
+    if OmegaConf.select(cfg, "tracking.enabled", default=True) or not write_params:
         _register(folder, record, val_accuracy, force)
     else:
         print(f"note: {record['run_id']} is not tracked in MLflow, so it becomes no champion")
@@ -42,8 +44,10 @@ def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_
 def _register(folder: Path, record: dict, val_accuracy: float, force: bool) -> None:
     name = record["experiment"]
     with refusing(f"{record['run_id']}: cannot be registered in MLflow"):
-        now = bring_level(Server(main_root()), folder, reports_of(folder)).run_id
-    before = champion(main_root(), name)
+        view = bring_level(Server(main_root()), folder, reports_of(folder))
+    if view is None or view.deleted:
+        raise InputError(f"{folder}: is being worked in, or was deleted in MLflow; it cannot be registered now")
+    now, before = view.run_id, champion(main_root(), name)
     if before and before["run_id"] == now:
         print(f"{now} is the champion of {name} already")
         return

@@ -1,10 +1,12 @@
 """Bring MLflow level with run directories: after an outage, in a fresh clone, on another server."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from epochwise import InputError, RunError, leaderboard, rundir, running, sweep_view, sweepdir, tracking
+from epochwise import InputError, RunError, leaderboard, locks, rundir, running, sweep_view, sweepdir, tracking
 from epochwise.pipeline import MODELS, REPORTS
 from epochwise.project import find_root, main_root
+from epochwise.sweepdir import Sweep
 from epochwise.view import bring_level, check
 
 
@@ -19,17 +21,41 @@ def publish(folders: list[Path]) -> None:
     root = find_root()
     try:
         server = tracking.Server(main_root())
-        running.settle(main_root(), server)
-        problems = [problem for folder in folders or _all(root) if (problem := _publish_one(server, folder))]
-        if not folders:
-            _publish_sweeps(root, server)
-    except InputError:
-        raise
+        server.ping()
     except Exception as error:  # see tracking.Server
-        reason = tracking.without_secrets(" ".join(str(error).split()))
-        raise RunError(f"MLflow at {tracking.server_name(main_root())}: {reason}; start it again later") from error
+        raise _no_answer(error) from error
+    running.settle(main_root(), server)
+    problems = [_attempt(server, folder, _publish_run) for folder in folders or _all(root)]
+    if not folders:
+        problems += [_attempt(server, sweep, _publish_sweep) for sweep in sweepdir.known(root)]
+    problems = [problem for problem in problems if problem]
     if problems:
-        raise RunError("\n".join(problems))
+        refused = folders and all(isinstance(problem, InputError) for problem in problems)
+        raise (InputError if refused else RunError)("\n".join(map(str, problems)))
+
+
+def _attempt(server: tracking.Server, item: Path | Sweep, told: Callable) -> Exception | None:
+    """What is wrong with one run or sweep: the others are told all the same. Raises RunError if MLflow is gone."""
+    try:
+        told(server, item)
+    except InputError as error:
+        return error
+    except Exception as error:  # see tracking.Server
+        try:
+            server.ping()
+        except Exception as gone:
+            raise _no_answer(gone) from error
+        where = item.folder if isinstance(item, Sweep) else item
+        return RunError(f"{_short(where)}: {_reason(error)}")
+    return None
+
+
+def _no_answer(error: Exception) -> RunError:
+    return RunError(f"MLflow at {tracking.server_name(main_root())}: {_reason(error)}; start it again later")
+
+
+def _reason(error: Exception) -> str:
+    return tracking.without_secrets(" ".join(str(error).split())) or type(error).__name__
 
 
 def _all(root: Path) -> list[Path]:
@@ -37,21 +63,16 @@ def _all(root: Path) -> list[Path]:
     return [*pipeline, *rundir.all_of(root)]
 
 
-def _publish_one(server: tracking.Server, folder: Path) -> str:
-    """Print what became of the run; what is wrong with its directory, if anything is."""
-    shown = folder.relative_to(find_root()) if folder.is_relative_to(find_root()) else folder
-    with running.alone(main_root(), folder) as free:
-        try:
-            record = check(folder)
-            if not free or record["status"] == "RUNNING":
-                print(f"{shown}: at work, or was when it was copied; left as it is")
-                return ""
-            view = bring_level(server, folder, reports_of(folder))
-        except (InputError, OSError) as error:
-            return str(error)
-    said = "was deleted in MLflow, so it stays so" if view.deleted else f"level as {view.run_id}"
-    print(f"{shown}: {record['name']}: {said}")
-    return ""
+def _publish_run(server: tracking.Server, folder: Path) -> None:
+    record = check(folder)
+    view = None if record["status"] == "RUNNING" else bring_level(server, folder, reports_of(folder))
+    if view is None:
+        said = "at work, or was when it was copied; left as it is"
+    elif view.deleted:
+        said = "was deleted in MLflow, so it stays so"
+    else:
+        said = f"level as {view.run_id}"
+    print(f"{_short(folder)}: {record['name']}: {said}")
 
 
 def reports_of(folder: Path) -> Path | None:
@@ -59,12 +80,20 @@ def reports_of(folder: Path) -> Path | None:
     return find_root() / REPORTS if folder.resolve() == find_root() / MODELS else None
 
 
-def _publish_sweeps(root: Path, server: tracking.Server) -> None:
-    for sweep in sweepdir.known(root):
-        if sweep.published != server.name:
-            board = leaderboard.make(root, sweep)
-            leaderboard.write(board)
-            sweep.link = sweep_view.publish(server, board)
-            sweep.published = server.name
-            sweep.write()
-            print(f"sweep {sweep.id}: {sweep.link}")
+def _publish_sweep(server: tracking.Server, sweep: Sweep) -> None:
+    with locks.alone(main_root(), sweep.folder) as free:
+        if not free:
+            print(f"sweep {sweep.id}: at work; it will tell MLflow itself")
+            return
+        board = leaderboard.make(find_root(), sweep)
+        if sweep_view.knows(server, board):
+            return
+        leaderboard.write(board)
+        sweep.link = sweep_view.publish(server, board)
+        sweep.published, sweep.told = server.name, leaderboard.digest(board)
+        sweep.write()
+        print(f"sweep {sweep.id}: {sweep.link}")
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(find_root()) if path.is_relative_to(find_root()) else path

@@ -49,7 +49,8 @@ KINDS = {  # of what is read in run.json
 }
 MODEL_MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}  # of Keras 3's format
 MOST_MODEL_BYTES = 2**30  # unpacked; the write-up's network takes 4.8 MB
-SECTIONS = ("prepare", "model", "train")  # of config.yaml
+SETTINGS = tuple(f"prepare.{key}" for key in ("source", "validation_size", "train_size", "split_seed"))
+SETTINGS += ("model", "train", "train.epochs")  # of config.yaml
 MEASURED = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")
 TOLD = ("token", "name", "experiment", "status", "started", "ended", "failure", "mlflow")  # of run.json, to MLflow
 COSTS = ("epochs_trained", "epochs_reused", "steps_trained", "train_seconds", "trajectory_seconds")
@@ -178,7 +179,7 @@ def read_config(folder: Path) -> DictConfig:
     path = folder / CONFIG
     try:
         cfg = OmegaConf.load(path)
-        lacking = [key for key in SECTIONS if not OmegaConf.is_config(cfg.get(key))]
+        lacking = [key for key in SETTINGS if OmegaConf.select(cfg, key) is None]
     except Exception as error:  # OmegaConf passes on whatever the YAML parser, the file system or a decoder raises
         raise InputError(f"{path}: not readable ({' '.join(str(error).split())})") from error
     if lacking:

@@ -7,17 +7,14 @@ import re
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from epochwise import InputError, RunError, config, overrides, running, sweepdir
+from epochwise import InputError, RunError, config, locks, overrides, sweepdir, tracking
 from epochwise.pipeline import check_data, prepared_for, run_all, run_name, store
 from epochwise.project import find_root, main_root
 from epochwise.sweepdir import Point, Sweep
@@ -63,7 +60,8 @@ def job(cfg: DictConfig) -> None:
     point = sweep.points[this.job.num]
     if point.refused:
         raise InputError(point.refused)
-    running.wait_for(main_root(), folder)
+    with locks.at_work(main_root(), folder):  # of a sweep whose parent was killed, a worker may still be ending
+        pass
     if not cfg.sweep.rerun and point.job in sweepdir.finished(find_root(), sweep):
         print(f"have it: {point.name}")
         return
@@ -91,22 +89,29 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
     typed = [*typed, *_share_of_cores(_grid(typed, settings), settings)]
     cfg, points = _points(_grid(typed, settings))
     sweep = _open(typed, settings, cfg, points)
-    with _alone(sweep.folder):
+    with locks.at_work(main_root(), sweep.folder):  # the same command twice at once would write the same runs
         sweep.write()
         try:
             _hydra(job, ["--multirun", *typed, overrides.text("hydra.sweep.dir", str(sweep.folder))])
         finally:
             if settings.launcher.get("_target_") != LAUNCHER and cfg.tracking.enabled:
-                _publish(sweep.folder, cfg)
+                _publish(sweep.folder)
             board = leaderboard.make(find_root(), sweepdir.read(sweep.folder))
             leaderboard.write(board)
             leaderboard.show(board)
+    _require(cfg, board)
     if board.failures or board.missing:
         not_run = f", {len(board.missing)} were not run" if board.missing else ""
         raise RunError(f"{len(board.failures)} of {len(points)} runs failed{not_run}, see above")
 
 
-def _publish(folder: Path, cfg: DictConfig) -> None:
+def _require(cfg: DictConfig, board) -> None:
+    told = board.sweep.published == tracking.server_name(main_root())
+    if cfg.tracking.enabled and cfg.tracking.required and not told:
+        raise RunError("MLflow does not have all of the sweep, which tracking.required asks for")
+
+
+def _publish(folder: Path) -> None:
     """What our own launcher leaves to its workers, for another one of Hydra's: MLflow is imported here."""
     from epochwise import leaderboard
     from epochwise.conductor import publish_board
@@ -114,7 +119,12 @@ def _publish(folder: Path, cfg: DictConfig) -> None:
     sweep = sweepdir.read(folder)
     board = leaderboard.make(find_root(), sweep)
     leaderboard.write(board)
-    sweep.link = publish_board(board)
+    try:
+        sweep.link = publish_board(board)
+    except Exception as error:  # see tracking.Server
+        tracking.warn(error, "the sweep's leaderboard is on disk")
+        return
+    sweep.published, sweep.told = tracking.server_name(main_root()), leaderboard.digest(board)
     sweep.write()
 
 
@@ -266,19 +276,3 @@ def _id(folder: Path, told: bool) -> str:
     if not told:
         return name
     return f"{re.sub('[^A-Za-z0-9-]', '_', name)}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """A lock on the sweep's directory: the same command, given twice at once, would write the same run directories."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        print(f"{folder}: another process runs this sweep; waiting for its end", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

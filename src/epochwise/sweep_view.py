@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from epochwise import InputError, rundir
-from epochwise.leaderboard import CHARTS, Board, text
+from epochwise.leaderboard import CHARTS, Board, digest, text
 from epochwise.tracking import Server, fetch_run, warn
 from epochwise.view import bring_level
 
@@ -35,6 +35,14 @@ def publish(server: Server, board: Board) -> str:
     link = f"{page}/runs?viewStateShareKey={board.sweep.id}&workflowType=machine_learning"
     _sum_up(server, board, link, runs, experiment_id)
     return link
+
+
+def knows(server: Server, board: Board) -> bool:
+    """Whether MLflow has been told just this of the sweep, and still has it."""
+    if (board.sweep.published, board.sweep.told) != (server.name, digest(board)):
+        return False
+    where = server.client.get_experiment_by_name(board.sweep.experiment)
+    return where is not None and VIEW + board.sweep.id in where.tags
 
 
 def fetch_finished(server: Server, experiment: str, wanted: dict[str, Path]) -> dict[str, Path]:
@@ -82,11 +90,10 @@ def _level_runs(server: Server, experiment_id: str, board: Board) -> list[str]:
         if record["experiment"] != board.sweep.experiment:
             elsewhere[record["experiment"]] = elsewhere.get(record["experiment"], 0) + 1
             continue
-        there = record["published"] == server.name and server.runs(experiment_id, record["token"])
-        if not there:
-            bring_level(server, result.folder)
+        there = record["published"] == server.name and server.runs(experiment_id, record.get("token", ""))
+        if not there and bring_level(server, result.folder):
             there = server.runs(experiment_id, record["token"])
-        if there[0].info.lifecycle_stage == "deleted":
+        if not there or there[0].info.lifecycle_stage == "deleted":
             continue
         ids.append(there[0].info.run_id)
         varied = {key: result.point.parameters[key] for key in board.sweep.varied}

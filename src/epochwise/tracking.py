@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from filelock import FileLock
 
@@ -24,6 +24,10 @@ MOST_METRICS = 1000  # in one call of MLflow's log_batch
 CHAMPION = "champion"  # the alias in the registry
 LOCAL_UI = "http://127.0.0.1:5000"
 TOKEN = "run.token"  # the tag that says which run directory a run shows
+ADDRESSES = {  # where MLflow's database keeps addresses of artifacts
+    **{"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"},
+    **{"model_versions": "storage_location"},
+}
 EXPERIMENT_TAGS = {  # what MLflow's pages read to open as classic machine learning, ranked by validation
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": "val_accuracy",
@@ -45,6 +49,11 @@ def server_name(root: Path) -> str:
     return without_secrets(tracking_uri(root))
 
 
+def place(root: Path) -> str:
+    """What tells one server from another: for the project's own database a word, since the project may be moved."""
+    return "local" if tracking_uri(root) == f"sqlite:///{root / 'mlflow.db'}" else server_name(root)
+
+
 class Server:
     """MLflow at the project's tracking URI. To make one connects, and raises whatever MLflow raises, as any use does:
 
@@ -54,6 +63,7 @@ class Server:
     def __init__(self, root: Path):
         self.root, self.uri = root, tracking_uri(root)
         self.name = without_secrets(self.uri)
+        self.place = place(root)
         self.client = _connect(root, self.uri)
 
     @property
@@ -69,6 +79,9 @@ class Server:
 
         Its artifacts lie in mlruns/, so that they outlive every copy of the project. For a server, the server decides.
         """
+        found = self.client.get_experiment_by_name(name)
+        if found and found.lifecycle_stage == "active":
+            return found.experiment_id
         with _first_use(self.root):
             found = self.client.get_experiment_by_name(name)
             if found is None:
@@ -77,6 +90,15 @@ class Server:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
             return found.experiment_id
+
+    def ping(self) -> None:
+        """Raises what MLflow raises if it does not answer."""
+        self.client.search_experiments(max_results=1)
+
+    def find(self, experiment: str, token: str):
+        """The run with this token in an experiment of that name, or None."""
+        where = self.client.get_experiment_by_name(experiment)
+        return next(iter(self.runs(where.experiment_id, token)), None) if where else None
 
     def runs(self, experiment_id: str, token: str) -> list:
         """The runs that show the run directory with this token, deleted ones last: none or one, but for faults."""
@@ -87,12 +109,11 @@ class Server:
 
     def end_left(self, experiment: str, token: str, status: str, ended: int | None) -> None:
         """End the run with this token, whose process is gone, if it is RUNNING; `ended` in milliseconds since 1970."""
-        where = self.client.get_experiment_by_name(experiment)
-        for run in self.runs(where.experiment_id, token) if where else []:
-            if run.info.status == "RUNNING" and run.info.lifecycle_stage != "deleted":
-                if status != "FINISHED":
-                    self.client.set_tag(run.info.run_id, "failure", "its process was killed")
-                self.client.set_terminated(run.info.run_id, status, ended)
+        run = self.find(experiment, token)
+        if run and run.info.status == "RUNNING" and run.info.lifecycle_stage != "deleted":
+            if status != "FINISHED":
+                self.client.set_tag(run.info.run_id, "failure", "its process was killed")
+            self.client.set_terminated(run.info.run_id, status, ended)
 
     def log(
         self,
@@ -127,8 +148,8 @@ class Server:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         experiment_id = self.client.get_run(run_id).info.experiment_id
-        known = self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
-        ready = [model for model in known if str(model.status) == "READY"]
+        known = self._models(experiment_id, run_id)
+        ready = [model for model in known if str(model.status) == "READY" and _has(model, "MLmodel")]
         for model in known:
             if model not in ready[:1]:
                 self.client.delete_logged_model(model.model_id)
@@ -164,12 +185,20 @@ class Server:
         return logged
 
     def has_model(self, run_id: str) -> bool:
-        """Whether the run has a model whose file is there: that of a project which was moved may not be."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+        """Whether the run has a model whose files are there: somebody may have emptied mlruns/."""
+        known = self._models(self.client.get_run(run_id).info.experiment_id, run_id)
+        return any(_has(model, "MLmodel") and _has(model, "data/model.keras") for model in known)
 
-        experiment_id = self.client.get_run(run_id).info.experiment_id
-        known = self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=1)
-        return any(get_artifact_repository(model.artifact_location).list_artifacts("data") for model in known)
+    def _models(self, experiment_id: str, run_id: str) -> list:
+        return self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+
+
+def _has(model, path: str) -> bool:
+    """Whether a logged model has the artifact `path`."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    listed = get_artifact_repository(model.artifact_location).list_artifacts(path.rpartition("/")[0] or None)
+    return path in {item.path for item in listed}
 
 
 def fetch_run(root: Path, run_id: str, folder: Path) -> None:
@@ -285,8 +314,7 @@ def _relocate(root: Path) -> None:
             now = _location(root, name)
             if before == now or not before.endswith(f"/mlruns/{quote(name)}"):
                 continue
-            places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
-            for table, column in places.items():
+            for table, column in ADDRESSES.items():
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) IN (?, ?)",  # noqa: S608
                     (now, len(before) + 1, len(before) + 1, before, f"{before}/"),
@@ -303,7 +331,11 @@ def warn(error: Exception, outcome: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """`text` with user, password and query taken out of each address in it."""
+    """`text` with user, password and query taken out of each address in it, and wherever those of MLflow's stand."""
+    told = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    known = (told.query, told.password, *(os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("PASSWORD", "TOKEN")))
+    for secret in filter(None, known):
+        text = text.replace(secret, "…").replace(unquote(secret), "…")
     return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", re.sub(r"//\S*@", "//", text))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from epochwise import InputError, history, rundir
 from epochwise.files import digest, read_json, write_json
+from epochwise.locks import alone
 from epochwise.schedule import learning_rate
 from epochwise.tracking import TOKEN, Server
 
@@ -50,14 +51,18 @@ class View:
     def level(self, record: dict | None = None) -> None:
         """Tell MLflow what it does not know yet: epochs and, of a run that has ended, all results and how it ended."""
         record = record or read_json(self.folder / rundir.RECORD)
-        if self.run_id is None:
-            self.open(record)
-        if self.deleted:
-            return
-        rows = self._rows()
-        self._tell_epochs(rows)
-        if record["status"] != "RUNNING":
-            self._tell_results(record, rows)
+        try:
+            if self.run_id is None:
+                self.open(record)
+            if self.deleted:
+                return
+            rows = self._rows()
+            self._tell_epochs(rows)
+            if record["status"] != "RUNNING":
+                self._tell_results(record, rows)
+        except Exception:
+            self.run_id = None  # what was sent may have been heard: what is there is looked up the next time
+            raise
 
     def published(self, record: dict) -> dict:
         """The record as it is once MLflow has the whole run. An id that is MLflow's, of whatever server, stays."""
@@ -65,12 +70,13 @@ class View:
         return record | {"run_id": named, "published": self.server.name}
 
     def _found(self, token: str):
-        """The run of that token. Of several the first: a request that got no answer may have been heard."""
+        """The run of that token. Of several one is kept: a request without an answer may have been heard, even late."""
         found = self.server.runs(self.experiment_id, token)
-        for double in found[1:]:
-            if double.info.lifecycle_stage != "deleted":
+        kept = next((run for run in found if run.info.run_id == self.run_id), found[0] if found else None)
+        for double in found:
+            if double is not kept and double.info.lifecycle_stage != "deleted":
                 self.server.client.delete_run(double.info.run_id)
-        return found[0] if found else None
+        return kept
 
     def _made(self, record: dict):
         tags = record["mlflow"]["tags"] | {TOKEN: record["token"]}
@@ -146,13 +152,22 @@ class View:
             self.server.log(self.run_id, tags={FILES: json.dumps(now)})
 
 
-def bring_level(server: Server, folder: Path, reports: Path | None = None) -> View:
-    """Tell MLflow of a run that has ended, and run.json of that. With `reports` that is left to DVC."""
-    record, view = check(folder), View(server, folder, reports)
-    view.level(record)
-    after = view.published(record)
-    if not reports and not view.deleted and after != record:
-        write_json(folder / rundir.RECORD, after)
+def bring_level(server: Server, folder: Path, reports: Path | None = None, token: str | None = None) -> View | None:
+    """Tell MLflow of a run that has ended, and run.json of that, which with `reports` is DVC's and stays as it is.
+
+    Returns None if the folder is being worked in, or is not that of the run of `token`. Raises InputError if a file in
+    it is wrong.
+    """
+    with alone(server.root, folder) as free:
+        if not free:
+            return None
+        record, view = check(folder), View(server, folder, reports)
+        if token not in (None, record["token"]):
+            return None
+        view.level(record)
+        after = view.published(record)
+        if not reports and not view.deleted and after != record:
+            write_json(folder / rundir.RECORD, after)
     return view
 
 
@@ -160,6 +175,7 @@ def check(folder: Path) -> dict:
     """run.json of a run directory that can be shown. Raises InputError if it holds none."""
     record = rundir.read_record(folder)
     lacking = [key for key in rundir.TOLD if key not in record]
-    if lacking or not {"params", "tags", "dataset"} <= record["mlflow"].keys():
+    told = record.get("mlflow")
+    if lacking or not isinstance(told, dict) or not {"params", "tags", "dataset"} <= told.keys():
         raise InputError(f"{folder / rundir.RECORD}: lacks {', '.join(lacking) or 'what MLflow is told'}")
     return record
