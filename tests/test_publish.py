@@ -190,19 +190,23 @@ def test_scores_of_another_training_are_never_told(project):
 
 def test_a_moved_project_finds_its_artifacts(project, folder, monkeypatch, tmp_path):
     run_all(config.load(["train.epochs=1"]), folder, [])
-    moved = tmp_path / "moved there"
-    project.path.rename(moved)
-    monkeypatch.chdir(moved)
-    server = tracking.Server(moved)
-    (run,) = all_runs(server.client)
-    assert server.has_model(run.info.run_id)
-    same_bytes(server.client, run.info.run_id, moved / "outputs" / "a day" / "a run", tmp_path / "fetched")
-    shutil.rmtree(moved / "mlruns" / "epochwise")
-    publish([])
-    same_bytes(server.client, run.info.run_id, moved / "outputs" / "a day" / "a run", tmp_path / "again")
-    mlflow.set_tracking_uri(tracking.tracking_uri(moved))
-    assert mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
-    assert not project.path.exists()
+    before, project.path = project.path, tmp_path / "moved there"
+    before.rename(project.path)
+    monkeypatch.chdir(project.path)
+    (run,) = all_runs(tracking.Server(project.path).client)
+    artifacts = project.path / "mlruns" / "epochwise" / run.info.run_id / "artifacts"
+    assert run.info.artifact_uri == artifacts.as_uri()
+    for emptied in (False, True):
+        if emptied:
+            shutil.rmtree(project.path / "mlruns" / "epochwise")
+        project.ok("epochwise", "publish")  # another process: MLflow remembers addresses for the life of one
+        for path in (project.path / folder.relative_to(before)).iterdir():
+            if path.name not in (rundir.RECORD, rundir.MODEL):
+                (there,) = artifacts.rglob(path.name)
+                assert there.read_bytes() == path.read_bytes()
+        (model,) = (project.path / "mlruns" / "epochwise" / "models").glob("*/artifacts/data/model.keras")
+        assert (model.parent.parent / "MLmodel").is_file()
+    assert not before.exists()
 
 
 def test_what_was_deleted_in_mlflow_stays_deleted(project, folder, capsys):

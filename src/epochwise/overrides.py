@@ -1,6 +1,7 @@
 """Overrides on the command line: parsed as Hydra does, expanded into a grid, and refused where they name nothing."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -83,9 +84,15 @@ def _refuse_unknown_preset(override: Override, choices: list[str]) -> None:
         raise InputError(f"command line: no preset {override.key_or_group}={chosen}; there is {', '.join(choices)}")
 
 
+def _escaped(end: re.Match) -> str:
+    """Hydra reads backslashes as such but before a quote, where it reads two as one."""
+    backslashes, quote = end.groups()
+    return backslashes * 2 + (f"\\{quote}" if quote else "")
+
+
 def _quoted(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(_quoted(item) for item in value)}]"
-    if isinstance(value, str) and (not value.isidentifier() or value.lower() in SPECIAL):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, str) and (not value.isidentifier() or not value.isascii() or value.lower() in SPECIAL):
+        return "'" + re.sub(r"(\\*)('|$)", _escaped, value) + "'"
     return str(value)

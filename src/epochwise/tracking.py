@@ -46,7 +46,7 @@ def is_remote(root: Path) -> bool:
 
 def server_name(root: Path) -> str:
     """The tracking server without what may be secret in its address."""
-    return without_secrets(tracking_uri(root))
+    return without_secrets(tracking_uri(root).partition("?")[0])
 
 
 def place(root: Path) -> str:
@@ -62,7 +62,7 @@ class Server:
 
     def __init__(self, root: Path):
         self.root, self.uri = root, tracking_uri(root)
-        self.name = without_secrets(self.uri)
+        self.name = server_name(root)
         self.place = place(root)
         self.client = _connect(root, self.uri)
 
@@ -275,7 +275,10 @@ def _connect(root: Path, uri: str):
 
     for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):  # retries are told once, by us
         logging.getLogger(name).setLevel(logging.ERROR)
+    told = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
+    if told is None:  # it is set there by MLflow, and would stand for the user's wish from now on
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     with _first_use(root):  # the first client makes the tables, which MLflow does without a lock
         if uri.startswith("sqlite:///"):
             _make_database(Path(uri.removeprefix("sqlite:///")))
