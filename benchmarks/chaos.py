@@ -36,6 +36,7 @@ from pathlib import Path
 
 GRID = ("train.epochs=2,4", "model.dense_dropout=0.25,0.5", "hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
 POINTS = 4
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 SOURCES = {
     "digits": ("prepare.source=digits", "prepare.validation_size=300"),
     "mnist": ("prepare.source=mnist", "prepare.train_size=2000", "prepare.validation_size=1000"),
@@ -130,6 +131,7 @@ class Sweep:
         """What MLflow has of the sweep: whole runs, those of them that differ from disk, and how many are RUNNING."""
         import mlflow
 
+        mlflow.set_tracking_uri(self.uri)
         client, found = mlflow.MlflowClient(self.uri), Counter()
         for name in (self.name, f"{self.name}-sweeps"):
             experiment = client.get_experiment_by_name(name)

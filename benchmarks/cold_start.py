@@ -34,7 +34,8 @@ def once(processes: int) -> int:
             said = process.communicate()[1]
             if process.returncode or "warning" in said:
                 print(said)
-        client = mlflow.MlflowClient(f"sqlite:///{clone / 'mlflow.db'}")
+        mlflow.set_tracking_uri(f"sqlite:///{clone / 'mlflow.db'}")
+        client = mlflow.MlflowClient()
         experiments = {found.name: found.experiment_id for found in client.search_experiments()}
         runs = client.search_runs(list(experiments.values()))
         right = set()
