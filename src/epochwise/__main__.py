@@ -117,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
 
     does = "tell MLflow what it does not have of the runs in run directories; of all of them unless told which"
     publish = commands.add_parser("publish", help=does, description=does)
-    publish.add_argument("folders", nargs="*", metavar="RUN_DIR", help="for the pipeline's run: models")
+    publish.add_argument(
+        "folders", nargs="*", metavar="RUN_DIR", help="a run's or a sweep's; models for the pipeline's"
+    )
     publish.set_defaults(command=_publish)
 
     does = "train a run again from nothing, with its own code and data, and say whether the result is the same"

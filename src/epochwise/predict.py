@@ -36,7 +36,7 @@ def predict(photos: list[Path], count: int | None, model: Path | str | None, see
         file = _model_file(model, Path(scratch))
         for path in (file, file.parent / rundir.CONFIG):
             if not path.is_file():
-                raise InputError(f"{path}: not there; train first, with `dvc repro` or `epochwise run`")
+                raise InputError(f"{path}: not there; train first, with `dvc repro`, or name a run by --model")
         rundir.check_model(file)
         images, labels = prepared_for(rundir.read_config(file.parent)).arrays("test")
         if photos:

@@ -1,5 +1,6 @@
 """Bring MLflow level with run directories: after an outage, in a fresh clone, on another server."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,23 +12,26 @@ from epochwise.view import bring_level, check
 
 
 def publish(folders: list[Path]) -> None:
-    """Tell MLflow what it does not know of the runs in `folders`; if there are none, of all runs and sweeps here.
+    """Tell MLflow what it does not know of the runs and sweeps in `folders`; if there are none, of all that are here.
 
-    Raises InputError if a named folder holds no run, and RunError if MLflow does not answer, or a run cannot be told;
+    Raises InputError if a named folder holds neither, and RunError if MLflow does not answer, or a run cannot be told;
     then the same again goes on from there.
     """
-    for folder in folders:
-        check(folder)
     root = find_root()
+    sweeps = [sweepdir.read(folder) for folder in folders if (folder / sweepdir.RECORD).is_file()]
+    named = [folder for folder in folders if not (folder / sweepdir.RECORD).is_file()]
+    for folder in named:
+        check(folder)
     try:
         server = tracking.Server(main_root())
         server.ping()
     except Exception as error:  # see tracking.Server
         raise _no_answer(error) from error
     running.settle(main_root(), server)
-    problems = [_attempt(server, folder, _publish_run) for folder in folders or _all(root)]
-    if not folders:
-        problems += [_attempt(server, sweep, _publish_sweep) for sweep in sweepdir.known(root)]
+    for sweep in sweeps:
+        named += sweepdir.finished(root, sweep).values()
+    problems = [_attempt(server, folder, _publish_run) for folder in (named if folders else _all(root))]
+    problems += [_attempt(server, sweep, _publish_sweep) for sweep in (sweeps if folders else sweepdir.known(root))]
     problems = [problem for problem in problems if problem]
     if problems:
         refused = folders and all(isinstance(problem, InputError) for problem in problems)
@@ -91,7 +95,11 @@ def _publish_sweep(server: tracking.Server, sweep: Sweep) -> None:
         leaderboard.write(board)
         sweep.link = sweep_view.publish(server, board)
         sweep.published, sweep.told = server.name, leaderboard.digest(board)
+        last = (sweep.folder / sweepdir.RECORD).stat()
         sweep.write()
+        os.utime(
+            sweep.folder / sweepdir.RECORD, ns=(last.st_atime_ns, last.st_mtime_ns)
+        )  # the latest is still the latest
         print(f"sweep {sweep.id}: {sweep.link}")
 
 
