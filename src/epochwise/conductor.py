@@ -48,7 +48,7 @@ def launch(folder: Path, context: HydraContext, configs: dict[int, DictConfig], 
         conductor.tell(have)
         conductor.run([_job(sweep, point, configs[point.job]) for point in points if point.job not in have], len(have))
         if cfg.tracking.enabled:
-            conductor.publish(cfg)
+            conductor.publish()
     finally:
         conductor.end()
 
@@ -109,7 +109,7 @@ class _Conductor:
                     self._take(worker)
                 self.progress.update(self._running(), waiting)
 
-    def publish(self, cfg: DictConfig) -> None:
+    def publish(self) -> None:
         """Bring MLflow level, unless it has been and nothing was left behind: the sweep's tags, its leaderboard."""
         board = leaderboard.make(find_root(), self.sweep)
         leaderboard.write(board)

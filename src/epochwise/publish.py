@@ -95,11 +95,10 @@ def _publish_sweep(server: tracking.Server, sweep: Sweep) -> None:
         leaderboard.write(board)
         sweep.link = sweep_view.publish(server, board)
         sweep.published, sweep.told = server.name, leaderboard.digest(board)
-        last = (sweep.folder / sweepdir.RECORD).stat()
+        record = sweep.folder / sweepdir.RECORD
+        last = record.stat()
         sweep.write()
-        os.utime(
-            sweep.folder / sweepdir.RECORD, ns=(last.st_atime_ns, last.st_mtime_ns)
-        )  # the latest is still the latest
+        os.utime(record, ns=(last.st_atime_ns, last.st_mtime_ns))  # the latest sweep stays the latest
         print(f"sweep {sweep.id}: {sweep.link}")
 
 
