@@ -159,7 +159,7 @@ def test_another_value_costs_only_itself(swept):
     before = {run.info.run_id for run in runs(swept)}
     said = swept.ok("epochwise", "run", "-m", "train.epochs=1,2,3", GRID[1])
     assert said.count("have it: ") == 4 and said.count("done: ") == 2
-    assert said.count("1 epochs trained, 2 reused") == 2
+    assert said.count("epochs: 1 trained, 2 reused") == 2
     extended = sweepdir.known(swept.path)[0]
     assert len({run.info.run_id for run in runs(swept)} - before) == 2
     tags = {run.info.run_name: run.data.tags.get("sweep.id") for run in runs(swept)}

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from epochwise import InputError, RunError, config, history, rundir
+from epochwise import InputError, RunError, config, history, rundir, tracking
 from epochwise.files import read_json
 from epochwise.pipeline import evaluate_stage, prepare_stage, run_all, run_name, train_stage
 from epochwise.tracking import fetch_run, tracking_uri
@@ -292,3 +293,18 @@ def test_processes_on_a_cold_start_share_one_experiment(project):
 def test_runs_are_named_by_what_varies(project):
     overrides = ["experiment=seed", "train.epochs=10", "model.dense_dropout=0.25", "hydra.verbose=true"]
     assert run_name(overrides) == "epochs=10 dense_dropout=0.25"
+
+
+def test_a_request_that_failed_is_told_by_its_server_and_the_innermost_cause():
+    import requests
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(RuntimeError) as raised:
+        try:
+            requests.get(f"http://somebody:secret@127.0.0.1:{port}/api/2.0/mlflow/runs/get", timeout=5)
+        except requests.ConnectionError as error:
+            raise RuntimeError("half a page") from error
+    assert tracking.reason(raised.value) == f"http://127.0.0.1:{port}: [Errno 111] Connection refused"
+    assert tracking.reason(RuntimeError("two\nlines")) == "two lines"
+    assert tracking.reason(RuntimeError()) == "RuntimeError"

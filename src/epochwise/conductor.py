@@ -236,7 +236,7 @@ class _Progress:
         alone = sum(job.config.train.epochs for job in jobs)
         print(
             f"{len(jobs)} of {len(jobs) + had} runs to run on {workers} worker{'s' * (workers > 1)}; "
-            f"{self.left} epochs to train for them, {alone} if each were alone",
+            f"epochs to train for them: {self.left}, {alone} if each were alone",
             flush=True,
         )
 
@@ -261,7 +261,7 @@ class _Progress:
             self.done += 1
             self.overheads.append(took - costs["train_seconds"])
             trained, reused = costs["epochs_trained"], costs["epochs_reused"]
-            said = f"done: {job.name} · {trained} epochs trained, {reused} reused · {took:.0f} s"
+            said = f"done: {job.name} · epochs: {trained} trained, {reused} reused · {took:.0f} s"
         count = f"{self.done + self.failed + self.had} of {len(self.jobs) + self.had}"
         self.console.print(f"{said} · {count}", markup=False)
 

@@ -193,19 +193,22 @@ def cells(board: Board) -> tuple[list[str], list[list[str]]]:
 
 def foot(board: Board) -> list[str]:
     """What is to be said under the table: costs, failures, how to take the winner."""
-    said = [f"ranked by val_accuracy of the last epoch ({_validation(board)}); the test set is shown, not ranked by"]
-    if board.sweep.validates_on_test:
-        said[0] = "ranked on the test set, which is the validation here: not fit for choosing between settings"
-    if len({point.data_sha256 for point in board.sweep.points if point.data_sha256}) > 1:
-        said.append("the settings differ in their data, so their validation images may not be the same")
-    if board.rows:
-        said.append(_cost(board))
+    said = [*_ranking(board), _cost(board)] if board.rows else []
     said += _twins(board)
     said += [f"failed: {name}: {reason}" for name, reason in board.failures]
     if board.missing:
         said.append(f"not run yet: {'; '.join(board.missing)}; the same command goes on with what is missing")
     if board.best:
         said.append(f"the winner as the pipeline's default: epochwise promote {_id(board.best)} --params && dvc repro")
+    return said
+
+
+def _ranking(board: Board) -> list[str]:
+    said = [f"ranked by val_accuracy of the last epoch ({_validation(board)}); the test set is shown, not ranked by"]
+    if board.sweep.validates_on_test:
+        said = ["ranked on the test set, which is the validation here: not fit for choosing between settings"]
+    if len({point.data_sha256 for point in board.sweep.points if point.data_sha256}) > 1:
+        said.append("the settings differ in their data, so their validation images may not be the same")
     return said
 
 

@@ -1,6 +1,7 @@
 """Pictures from anywhere, made into what a model reads."""
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +11,65 @@ from epochwise import InputError
 
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 50_000_000  # more than any camera's digit needs, and within a second of decoding
+PLAIN = 0.1  # standard deviation of a border, of a brightness in 0…1, that is still one colour: paper, a screen
+CONTENT = 0.25  # of the largest difference from the background: what differs by more is no shadow or noise
 
 
-def read_photo(path: Path, shape: tuple[int, ...], bright_background: bool) -> tuple[np.ndarray, bool]:
+@dataclass(frozen=True)
+class Look:
+    """What a model's images look like: shape H×W×C, background, and what part of a side their content takes."""
+
+    shape: tuple[int, ...]
+    bright: bool
+    content: float
+
+
+def look_of(images: np.ndarray) -> Look:
+    """The look of images N×H×W×C in 0…1, by the first thousand of them."""
+    some = images[:1000]
+    bright = float(np.mean([_border(image).mean() for image in some])) > 0.5
+    _, height, width, _ = images.shape
+    spans = [max((right - left) / width, (low - top) / height) for left, top, right, low in map(_box, some)]
+    return Look(images.shape[1:], bright, float(np.median(spans)))
+
+
+def read_photo(path: Path, look: Look) -> tuple[np.ndarray, bool]:
     """One picture as float32 H×W×C in 0…1, and whether it was inverted to have the background the model knows.
 
-    A picture of just this size keeps its pixels; another one is padded to the same proportions and resized.
+    A picture of just the model's size keeps its pixels. Of another one on a plain background, the content is scaled to
+    the size that the model is used to and put in the middle; any other one is padded to the proportions and resized.
     Raises InputError if it is not a readable PNG or JPEG, or if the model reads neither grey nor colours.
     """
-    height, width, channels = shape
+    height, width, channels = look.shape
     modes = {1: "L", 3: "RGB"}
     if channels not in modes:
         raise InputError(f"{path}: the model reads {channels} channels, and pictures have 1 or 3")
     picture = _decoded(path).convert(modes[channels])
-    inverted = (_border(np.asarray(picture)) > 127) != bright_background
+    inverted = (_border(_brightness(picture)).mean() > 0.5) != look.bright
     if inverted:
         picture = ImageOps.invert(picture)
     if picture.size != (width, height):
-        background = int(_border(np.asarray(picture)))
-        picture = ImageOps.pad(picture, (width, height), color=(background,) * channels if channels > 1 else background)
-    return np.asarray(picture, np.float32).reshape(shape) / np.float32(255), bool(inverted)
+        picture = _fitted(picture, width, height, look.content)
+    return np.asarray(picture, np.float32).reshape(look.shape) / np.float32(255), bool(inverted)
+
+
+def _fitted(picture: Image.Image, width: int, height: int, content: float) -> Image.Image:
+    brightness = _brightness(picture)
+    rim = _border(brightness)
+    background = tuple(int(level * 255) for level in rim.mean(axis=0))
+    canvas = Image.new(picture.mode, (width, height), background if len(background) > 1 else background[0])
+    room = (width, height)
+    if rim.std(axis=0).max() < PLAIN:
+        picture = picture.crop(_box(brightness))
+        room = (max(1, round(width * content)), max(1, round(height * content)))
+    fitted = ImageOps.contain(picture, room)
+    canvas.paste(fitted, ((width - fitted.width) // 2, (height - fitted.height) // 2))
+    return canvas
 
 
 def check_photo(path: Path) -> None:
     """Raises InputError as read_photo does."""
     _decoded(path)
-
-
-def border(images: np.ndarray) -> float:
-    """Mean of the outermost pixels of images N×H×W×C."""
-    return float(np.mean([_border(image) for image in images[:1000]]))
 
 
 def _decoded(path: Path) -> Image.Image:
@@ -59,5 +89,19 @@ def _decoded(path: Path) -> Image.Image:
         raise InputError(f"{path}: not a readable PNG or JPEG ({' '.join(str(error).split())})") from error
 
 
-def _border(image: np.ndarray) -> float:
-    return float(np.mean([image[0].mean(), image[-1].mean(), image[:, 0].mean(), image[:, -1].mean()]))
+def _brightness(picture: Image.Image) -> np.ndarray:
+    return np.atleast_3d(np.asarray(picture, np.float32)) / np.float32(255)
+
+
+def _border(image: np.ndarray) -> np.ndarray:
+    """The outermost pixels of an image H×W×C, N×C."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def _box(image: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what stands out from the background; all of an image that is blank."""
+    apart = np.abs(image - _border(image).mean(axis=0)).max(axis=2)
+    if not apart.max():
+        return 0, 0, image.shape[1], image.shape[0]
+    rows, columns = (np.flatnonzero((apart > CONTENT * apart.max()).any(axis=axis)) for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

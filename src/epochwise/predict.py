@@ -10,7 +10,7 @@ from rich.table import Table
 
 from epochwise import InputError, figures, rundir
 from epochwise.config import load
-from epochwise.photos import border, check_photo, read_photo
+from epochwise.photos import check_photo, look_of, read_photo
 from epochwise.pipeline import MODELS, prepared_for
 from epochwise.project import find_root, main_root
 from epochwise.tracking import CHAMPION, champion, fetch_run
@@ -54,11 +54,11 @@ def predict(photos: list[Path], count: int | None, model: Path | str | None, see
 
 
 def _photos(paths: list[Path], like: np.ndarray) -> np.ndarray:
-    bright = border(like) > 0.5
-    found = [read_photo(path, like.shape[1:], bright) for path in paths]
+    look = look_of(like)
+    found = [read_photo(path, look) for path in paths]
     for path, (_, inverted) in zip(paths, found, strict=True):
         if inverted:
-            print(f"{path.name}: inverted, for the model knows {'dark on bright' if bright else 'bright on dark'}")
+            print(f"{path.name}: inverted, for the model knows {'dark on bright' if look.bright else 'bright on dark'}")
     return np.stack([image for image, _ in found])
 
 
@@ -67,7 +67,8 @@ def _tell(names: list[str], truths: list[int | None], probabilities: np.ndarray)
     known = truths[0] is not None
     guesses = probabilities.argmax(axis=1)
     right = f", {sum(guess == truth for guess, truth in zip(guesses, truths, strict=True))} right" if known else ""
-    table = Table(title=f"{len(names)} {'random test images' if known else 'pictures'}{right}")
+    kind = "random test image" if known else "picture"
+    table = Table(title=f"{len(names)} {kind}{'s' * (len(names) > 1)}{right}")
     for column in ("image", "prediction", "probability", *(("truth", "result") if known else ("or else",))):
         table.add_column(column, justify="right")
     for name, truth, guess, row in zip(names, truths, guesses, probabilities, strict=True):

@@ -50,16 +50,12 @@ def _attempt(server: tracking.Server, item: Path | Sweep, told: Callable) -> Exc
         except Exception as gone:
             raise _no_answer(gone) from error
         where = item.folder if isinstance(item, Sweep) else item
-        return RunError(f"{_short(where)}: {_reason(error)}")
+        return RunError(f"{_short(where)}: {tracking.reason(error)}")
     return None
 
 
 def _no_answer(error: Exception) -> RunError:
-    return RunError(f"MLflow at {tracking.server_name(main_root())}: {_reason(error)}; start it again later")
-
-
-def _reason(error: Exception) -> str:
-    return tracking.without_secrets(" ".join(str(error).split())) or type(error).__name__
+    return RunError(f"MLflow at {tracking.server_name(main_root())}: {tracking.reason(error)}; start it again later")
 
 
 def _all(root: Path) -> list[Path]:

@@ -203,6 +203,8 @@ def _has(model, path: str) -> bool:
 
 def fetch_run(root: Path, run_id: str, folder: Path) -> None:
     """Make `folder` the run directory of a run, from MLflow. Raises InputError if it has none or no model."""
+    if not exists(root):
+        raise InputError(f"{run_id}: no run with a model here or in MLflow, which has no database yet")
     folder.mkdir(parents=True, exist_ok=True)
     with refusing(f"{run_id}: no run with a model here or in MLflow"):
         client = Server(root).client
@@ -217,6 +219,8 @@ def champion(root: Path, name: str) -> dict[str, str] | None:
 
     Raises InputError if MLflow does not answer.
     """
+    if not exists(root):
+        return None
     with refusing(f"{name}: no answer from MLflow's registry"):
         client = Server(root).client
         for model in client.search_registered_models(f"name = '{name}'"):
@@ -248,7 +252,7 @@ def refusing(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise InputError(f"{what} ({without_secrets(' '.join(str(error).split()))})") from error
+        raise InputError(f"{what} ({reason(error)})") from error
 
 
 def _download(client, run_id: str, path: str, folder: Path) -> None:
@@ -329,8 +333,18 @@ def _location(root: Path, experiment: str) -> str:
 
 
 def warn(error: Exception, outcome: str) -> None:
-    reason = textwrap.shorten(without_secrets(str(error)), 300, placeholder=" …")
-    print(f"warning: MLflow ({type(error).__name__}: {reason}); {outcome}", file=sys.stderr)
+    why = textwrap.shorten(reason(error), 300, placeholder=" …")
+    print(f"warning: MLflow ({type(error).__name__}: {why}); {outcome}", file=sys.stderr)
+
+
+def reason(error: BaseException) -> str:
+    """In one line; of a request that failed, its server and the innermost cause, where requests tells every layer."""
+    chain = [error]
+    while deeper := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(deeper)
+    sent = next((link.request for link in chain if getattr(link, "request", None) is not None), None)
+    server = "{0.scheme}://{0.netloc}: ".format(urlsplit(sent.url)) if sent else ""
+    return without_secrets(" ".join(f"{server}{chain[-1] if sent else error}".split())) or type(error).__name__
 
 
 def without_secrets(text: str) -> str:

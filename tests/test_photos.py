@@ -1,0 +1,60 @@
+"""A stranger's picture, made to look like what the model knows."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from epochwise.photos import look_of, read_photo
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Bright strokes on dark, whose longer side takes 20 of 28 pixels: MNIST's way."""
+    made = np.zeros((5, 28, 28, 1), np.float32)
+    made[:, 4:24, 12:16] = 1
+    made[:, 4:8, 8:20] = 1
+    return made
+
+
+def paper(image: np.ndarray, size: tuple[int, int], scale: int, at: tuple[int, int]) -> Image.Image:
+    """Its content in ink on white paper."""
+    ink = Image.fromarray(255 - (image[4:24, 8:20, 0] * 255).astype(np.uint8)).resize((12 * scale, 20 * scale))
+    sheet = Image.new("L", size, 250)
+    sheet.paste(ink, at)
+    return sheet
+
+
+@pytest.mark.parametrize(("size", "scale", "at"), [((600, 400), 4, (30, 250)), ((90, 110), 5, (15, 5))])
+def test_ink_on_paper_of_any_size_becomes_a_test_image(images, tmp_path, size, scale, at):
+    paper(images[0], size, scale, at).save(tmp_path / "p.png")
+    look = look_of(images)
+    assert (look.shape, look.bright, round(look.content * 28)) == ((28, 28, 1), False, 20)
+    read, inverted = read_photo(tmp_path / "p.png", look)
+    assert inverted
+    assert np.abs(read - images[0]).mean() < 0.05
+
+
+def test_in_colours_too(images, tmp_path):
+    coloured = np.concatenate([images, images * 0, images * 0], axis=3)
+    sheet = Image.new("RGB", (300, 300))
+    sheet.paste((255, 0, 0), (20, 30, 60, 90))
+    sheet.save(tmp_path / "p.png")
+    read, inverted = read_photo(tmp_path / "p.png", look_of(coloured))
+    assert not inverted and read.shape == (28, 28, 3)
+    assert read[..., 1:].max() == 0
+    rows, columns = (np.flatnonzero(read[..., 0].max(axis=axis) > 0.5) for axis in (1, 0))
+    assert (rows[0], rows[-1] + 1) == (4, 24) and (columns[0], columns[-1] + 1) == (7, 20)
+
+
+def test_without_a_plain_background_all_of_it_is_kept(images, tmp_path):
+    ramp = np.tile(np.linspace(0, 255, 200).astype(np.uint8), (100, 1))
+    Image.fromarray(ramp).save(tmp_path / "p.png")
+    read, _ = read_photo(tmp_path / "p.png", look_of(images))
+    middle = read[14, :, 0]
+    assert np.ptp(middle) > 0.9 and (abs(np.diff(middle)) < 0.1).all()
+
+
+def test_a_blank_sheet_stays_blank(images, tmp_path):
+    Image.new("L", (300, 200), 255).save(tmp_path / "p.png")
+    read, inverted = read_photo(tmp_path / "p.png", look_of(images))
+    assert inverted and read.shape == (28, 28, 1) and read.max() == 0
