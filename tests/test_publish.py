@@ -188,6 +188,7 @@ def test_scores_of_another_training_are_never_told(project):
     assert "test_accuracy" not in newest.data.metrics
 
 
+@pytest.mark.slow
 def test_a_moved_project_finds_its_artifacts(project, folder, monkeypatch, tmp_path):
     run_all(config.load(["train.epochs=1"]), folder, [])
     before, project.path = project.path, tmp_path / "moved there"

@@ -107,6 +107,7 @@ def test_a_finished_sweep_again_runs_nothing(swept):
     assert len(list(swept.path.glob("multirun/*/*"))) == 1
 
 
+@pytest.mark.slow
 def test_a_published_sweep_is_all_in_another_server_and_the_latest_stays_the_latest(swept, tmp_path):
     other = f"sqlite:///{tmp_path}/other.db"
     record = swept.sweep.folder / sweepdir.RECORD
@@ -120,6 +121,7 @@ def test_a_published_sweep_is_all_in_another_server_and_the_latest_stays_the_lat
     swept.ok("epochwise", "publish", str(swept.sweep.folder))
 
 
+@pytest.mark.slow
 def test_the_best_on_validation_becomes_champion_and_then_the_pipeline(swept):
     params = (swept.path / "params.yaml").read_text()
     said = swept.ok("epochwise", "promote", "--params")

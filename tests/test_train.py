@@ -110,6 +110,7 @@ def test_an_interrupted_training_loses_the_epoch_in_flight_only(trained, monkeyp
     assert_same(again, alone)
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_in_any_state_changes_no_result(trained, project, capsys):
     alone, draw = trained(ALONE, "train.epochs=3"), random.Random(0)
     trained("train.epochs=3")
@@ -171,6 +172,7 @@ BESIDE = {  # what must be set for a parameter to mean anything
 }
 
 
+@pytest.mark.slow
 def test_every_parameter_reaches_the_weights(trained, project):
     assert {*OTHERS, "train.threads"} == set(config.parameter_keys())
     raw = sources.load("digits", project.path)
