@@ -152,7 +152,7 @@ def test_a_picture_of_the_models_size_keeps_its_pixels(folder, values):
     dark = np.zeros((height + 2, width + 2), np.uint8)
     dark[1:-1, 1:-1] = values[0]
     Image.fromarray(dark).save(folder / "p.png")
-    read, inverted = photos.read_photo(folder / "p.png", photos.Look((*dark.shape, 1), bright=False, content=0.5))
+    read, inverted = photos.read_photo(folder / "p.png", photos.Look((*dark.shape, 1), False, 0.5, (0.5, 0.5)))
     assert not inverted
     np.testing.assert_array_equal(read[..., 0], dark.astype(np.float32) / np.float32(255))
 
@@ -165,5 +165,5 @@ def test_a_damaged_picture_is_read_or_refused(folder, data):
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(whole, "PNG")
     (folder / "d.png").write_bytes(data.draw(damaged(whole.getvalue())))
     with contextlib.suppress(InputError):
-        read, _ = photos.read_photo(folder / "d.png", photos.Look((9, 7, 1), bright=False, content=0.7))
+        read, _ = photos.read_photo(folder / "d.png", photos.Look((9, 7, 1), False, 0.7, (0.5, 0.5)))
         assert read.shape == (9, 7, 1)

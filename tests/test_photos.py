@@ -11,14 +11,14 @@ from epochwise.photos import look_of, read_photo
 def images() -> np.ndarray:
     """Bright strokes on dark, whose longer side takes 20 of 28 pixels: MNIST's way."""
     made = np.zeros((5, 28, 28, 1), np.float32)
-    made[:, 4:24, 12:16] = 1
-    made[:, 4:8, 8:20] = 1
+    made[:, 4:24, 14:18] = 1
+    made[:, 4:8, 10:22] = 1
     return made
 
 
 def paper(image: np.ndarray, size: tuple[int, int], scale: int, at: tuple[int, int]) -> Image.Image:
     """Its content in ink on white paper."""
-    ink = Image.fromarray(255 - (image[4:24, 8:20, 0] * 255).astype(np.uint8)).resize((12 * scale, 20 * scale))
+    ink = Image.fromarray(255 - (image[4:24, 10:22, 0] * 255).astype(np.uint8)).resize((12 * scale, 20 * scale))
     sheet = Image.new("L", size, 250)
     sheet.paste(ink, at)
     return sheet
@@ -43,7 +43,9 @@ def test_in_colours_too(images, tmp_path):
     assert not inverted and read.shape == (28, 28, 3)
     assert read[..., 1:].max() == 0
     rows, columns = (np.flatnonzero(read[..., 0].max(axis=axis) > 0.5) for axis in (1, 0))
-    assert (rows[0], rows[-1] + 1) == (4, 24) and (columns[0], columns[-1] + 1) == (7, 20)
+    assert (rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]) == (20, 13)
+    # The test images' centre of mass is 16 pixels across and 11.7 down.
+    assert abs(rows[0] - (11.7 - 10)) < 1 and abs(columns[0] - (16 - 6.5)) < 1
 
 
 def test_without_a_plain_background_all_of_it_is_kept(images, tmp_path):

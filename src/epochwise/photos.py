@@ -17,11 +17,15 @@ CONTENT = 0.25  # of the largest difference from the background: what differs by
 
 @dataclass(frozen=True)
 class Look:
-    """What a model's images look like: shape H×W×C, background, and what part of a side their content takes."""
+    """What a model's images look like: shape H×W×C, whether their background is bright, and where their content is:
+
+    what part of a side it takes, and across and down, in parts of a side, where its mass has its centre.
+    """
 
     shape: tuple[int, ...]
     bright: bool
     content: float
+    centre: tuple[float, float]
 
 
 def look_of(images: np.ndarray) -> Look:
@@ -30,14 +34,15 @@ def look_of(images: np.ndarray) -> Look:
     bright = float(np.mean([_border(image).mean() for image in some])) > 0.5
     _, height, width, _ = images.shape
     spans = [max((right - left) / width, (low - top) / height) for left, top, right, low in map(_box, some)]
-    return Look(images.shape[1:], bright, float(np.median(spans)))
+    across, down = np.median([_centre(image) for image in some], axis=0)
+    return Look(images.shape[1:], bright, float(np.median(spans)), (float(across) / width, float(down) / height))
 
 
 def read_photo(path: Path, look: Look) -> tuple[np.ndarray, bool]:
     """One picture as float32 H×W×C in 0…1, and whether it was inverted to have the background the model knows.
 
-    A picture of just the model's size keeps its pixels. Of another one on a plain background, the content is scaled to
-    the size that the model is used to and put in the middle; any other one is padded to the proportions and resized.
+    A picture of just the model's size keeps its pixels. Of another one on a plain background, the content is scaled
+    and put where the model is used to it; any other one is padded to the proportions and resized.
     Raises InputError if it is not a readable PNG or JPEG, or if the model reads neither grey nor colours.
     """
     height, width, channels = look.shape
@@ -49,21 +54,24 @@ def read_photo(path: Path, look: Look) -> tuple[np.ndarray, bool]:
     if inverted:
         picture = ImageOps.invert(picture)
     if picture.size != (width, height):
-        picture = _fitted(picture, width, height, look.content)
+        picture = _fitted(picture, look)
     return np.asarray(picture, np.float32).reshape(look.shape) / np.float32(255), bool(inverted)
 
 
-def _fitted(picture: Image.Image, width: int, height: int, content: float) -> Image.Image:
+def _fitted(picture: Image.Image, look: Look) -> Image.Image:
+    height, width, _ = look.shape
     brightness = _brightness(picture)
     rim = _border(brightness)
-    background = tuple(int(level * 255) for level in rim.mean(axis=0))
-    canvas = Image.new(picture.mode, (width, height), background if len(background) > 1 else background[0])
-    room = (width, height)
-    if rim.std(axis=0).max() < PLAIN:
-        picture = picture.crop(_box(brightness))
-        room = (max(1, round(width * content)), max(1, round(height * content)))
-    fitted = ImageOps.contain(picture, room)
-    canvas.paste(fitted, ((width - fitted.width) // 2, (height - fitted.height) // 2))
+    background = tuple(round(float(level) * 255) for level in rim.mean(axis=0))
+    colour = background if len(background) > 1 else background[0]
+    if rim.std(axis=0).max() >= PLAIN:
+        return ImageOps.pad(picture, (width, height), color=colour)
+    room = (max(1, round(width * look.content)), max(1, round(height * look.content)))
+    content = ImageOps.contain(picture.crop(_box(brightness)), room)
+    canvas = Image.new(picture.mode, (width, height), colour)
+    across, down = _centre(_brightness(content), np.array(background) / 255)
+    left, top = round(look.centre[0] * width - across), round(look.centre[1] * height - down)
+    canvas.paste(content, (min(max(0, left), width - content.width), min(max(0, top), height - content.height)))
     return canvas
 
 
@@ -96,6 +104,15 @@ def _brightness(picture: Image.Image) -> np.ndarray:
 def _border(image: np.ndarray) -> np.ndarray:
     """The outermost pixels of an image H×W×C, N×C."""
     return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def _centre(image: np.ndarray, background: np.ndarray | None = None) -> tuple[float, float]:
+    """Across and down, in pixels from the corner, the centre of mass of what differs from the background."""
+    apart = np.abs(image - (_border(image).mean(axis=0) if background is None else background)).sum(axis=2)
+    if not apart.any():
+        return image.shape[1] / 2, image.shape[0] / 2
+    across, down = (np.average(np.arange(apart.shape[axis]) + 0.5, weights=apart.sum(axis=1 - axis)) for axis in (1, 0))
+    return float(across), float(down)
 
 
 def _box(image: np.ndarray) -> tuple[int, int, int, int]:
