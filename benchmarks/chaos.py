@@ -64,9 +64,10 @@ class Server:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
         few = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         command = [sys.executable, "-m", "mlflow", "server", *about, "--workers", "1", "--port", str(PORT)]
-        self.process = subprocess.Popen(command, env=few, **quiet)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:  # on a full disk it does not start
+                self.process = subprocess.Popen(command, env=few, **quiet)
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):
                 return
             time.sleep(0.3)
@@ -222,9 +223,8 @@ class World:
         return fault
 
     def heal(self) -> None:
-        with contextlib.suppress(IndexError):  # another thread heals, too
-            while True:
-                self.heals.pop()()
+        while self.heals:
+            self.heals.pop()()
 
     def _lock(self, database: Path) -> None:
         holder = sqlite3.connect(database, timeout=60, isolation_level=None, check_same_thread=False)
@@ -240,7 +240,9 @@ class World:
             while True:
                 stream.write(b"\0" * 2**16)
                 stream.flush()
-        self.heals.append(lambda: filler.unlink(missing_ok=True))
+        make_room = lambda: filler.unlink(missing_ok=True)  # noqa: E731
+        self.heals.append(make_room)
+        threading.Timer(self.draw.uniform(3, 15), make_room).start()  # so does another program, sooner
 
 
 def one_round(
@@ -249,15 +251,13 @@ def one_round(
     remote = bool({"server", "restart"} & set(faults)) or world.draw.random() < 0.5
     uri = world.server.uri if remote else f"sqlite:///{world.clone / 'mlflow.db'}"
     sweep = Sweep(world.clone, source, f"chaos-{number}", uri)
-    moments = sorted(world.draw.uniform(0.05, 0.9) * seconds for _ in faults)
+    moments = sorted(world.draw.uniform(0.05, 0.8) * seconds for _ in faults)
     process, started = sweep.start(), time.monotonic()
     struck = []
     for fault, moment in zip(faults, moments, strict=True):
         time.sleep(max(0, started + moment - time.monotonic()))
         if process.poll() is None:
             struck.append(f"{world.strike(fault, process, uri)} after {moment:.1f} s")
-    if "disk" in faults:
-        threading.Timer(world.draw.uniform(3, 15), world.heal).start()  # another program makes room
     said = ended(process)
     first = process.returncode
     world.heal()

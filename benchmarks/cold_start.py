@@ -30,10 +30,13 @@ def once(processes: int) -> int:
             command = ["epochwise", "run", *grid, f"seed={seed}", "train.threads=1", where]
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
             started.append(subprocess.Popen(command, cwd=clone, env=code, **quiet))
-        for process in started:
+        ended = set()
+        for seed, process in enumerate(started):
             said = process.communicate()[1]
             if process.returncode or "warning" in said:
                 print(said)
+            else:
+                ended.add(str(seed))
         mlflow.set_tracking_uri(f"sqlite:///{clone / 'mlflow.db'}")
         client = mlflow.MlflowClient()
         experiments = {found.name: found.experiment_id for found in client.search_experiments()}
@@ -44,7 +47,7 @@ def once(processes: int) -> int:
             results = {"epochs=1 dense_dropout=0.5": digests(clone / "outputs/cold" / seed, RESULTS)}
             if run.info.experiment_id == experiments["epochwise"] and whole(client, run, results):
                 right.add(seed)
-        return len(right) if len(runs) == processes else 0
+        return len(right & ended) if len(runs) == processes else 0
 
 
 if __name__ == "__main__":

@@ -34,6 +34,19 @@ def test_ink_on_paper_of_any_size_becomes_a_test_image(images, tmp_path, size, s
     assert np.abs(read - images[0]).mean() < 0.05
 
 
+@pytest.mark.parametrize("mode", ["L", "I;16"])
+def test_a_thin_stroke_and_sixteen_bits_are_seen(images, tmp_path, mode):
+    sheet = np.full((600, 600), 250, np.uint8)
+    sheet[50:550, 300:306] = 10
+    picture = Image.fromarray(sheet if mode == "L" else sheet.astype(np.uint16) * 257)
+    assert picture.mode == mode
+    picture.save(tmp_path / "p.png")
+    read, inverted = read_photo(tmp_path / "p.png", look_of(images))
+    assert inverted
+    rows = np.flatnonzero(read[..., 0].max(axis=1) > 0.5)
+    assert rows[-1] + 1 - rows[0] == 20 and (read[..., 0].max(axis=0) > 0.5).sum() == 1
+
+
 def test_in_colours_too(images, tmp_path):
     coloured = np.concatenate([images, images * 0, images * 0], axis=3)
     sheet = Image.new("RGB", (300, 300))

@@ -7,9 +7,11 @@ import time
 from importlib.metadata import version
 
 import mlflow
+import numpy as np
 import pytest
 from conftest import clean_environment
 from omegaconf import OmegaConf
+from PIL import Image
 
 from epochwise.files import digest, read_json
 from epochwise.history import read
@@ -169,6 +171,32 @@ def test_predict_draws_and_lists_random_test_images(reproduced, tmp_path):
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     run_id = read_json(reproduced.path / "models/run.json")["run_id"]
     assert reproduced.ok(*command, "--model", run_id) == said
+
+
+def test_predict_reads_pictures_of_ones_own(reproduced, tmp_path):
+    with np.load(reproduced.path / "data/prepared/data.npz") as data:
+        image, truth = data["x_test"][0, ..., 0], data["y_test"][0].argmax()
+    paper = Image.new("L", (300, 200), 255)
+    paper.paste(Image.fromarray(255 - (image * 255).astype(np.uint8)).resize((80, 80)), (10, 90))
+    photo = tmp_path / "what it $costs$ \udcff.png"
+    paper.save(photo)
+    said = reproduced.ok("epochwise", "predict", str(photo), "--out", str(tmp_path / "picture.png"))
+    assert "1 picture " in said and ": inverted, for the model knows bright on dark" in said
+    (row,) = [line for line in said.splitlines() if "what it $costs$" in line and "%" in line]
+    assert row.split("│")[2].strip() == str(truth)
+
+
+def test_predict_refuses_data_that_the_model_was_not_made_for(project):
+    own = {"x_train": np.zeros((40, 8, 8), np.uint8), "y_train": np.arange(40) % 4}
+    own |= {"x_test": own["x_train"][:8], "y_test": own["y_train"][:8]}
+    np.savez(project.path / "own.npz", **own)
+    what = ("prepare.source=own.npz", "prepare.validation_size=0", "train.epochs=1", "tracking=off")
+    project.ok("epochwise", "run", *what, "hydra.run.dir=outputs/own")
+    own["x_test"] = own["x_test"] + 1
+    np.savez(project.path / "own.npz", **own)
+    refused = project.run("epochwise", "predict", "--random", "2", "--model", "outputs/own")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "own.npz is not as" in refused.stderr
 
 
 @pytest.mark.slow

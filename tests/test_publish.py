@@ -218,6 +218,41 @@ def test_what_was_deleted_in_mlflow_stays_deleted(project, folder, capsys):
     publish([])
     assert not all_runs(known)
     assert "was deleted in MLflow, so it stays so" in capsys.readouterr().out
+    known.delete_experiment(run.info.experiment_id)
+    publish([])
+    assert known.get_experiment(run.info.experiment_id).lifecycle_stage == "deleted"
+    assert "was deleted in MLflow, so it stays so" in capsys.readouterr().out
+
+
+def test_a_failure_that_mlflow_has_no_room_for_keeps_its_reason(project, folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", full)
+    with pytest.raises(RunError, match="diverged"):
+        run_all(config.load(["train.learning_rate=1e38"]), folder, [])
+    (run,) = all_runs(client(project.path))
+    assert run.info.status == "FAILED" and "training diverged" in run.data.tags["failure"]
+
+
+def test_an_address_that_is_none_costs_no_result_and_is_told_in_one_line(project, folder, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:sec[ret@127.0.0.1:9")
+    run_all(config.load(["train.epochs=1"]), folder, [])
+    assert read_json(folder / rundir.RECORD)["status"] == "FINISHED"
+    with pytest.raises(RunError, match="start it again later"):
+        publish([])
+    said = capsys.readouterr()
+    assert said.err.count("warning: MLflow") == 1 and "ret@" not in said.err + said.out
+
+
+def test_a_database_whose_address_has_a_query(project, folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.path}/other.db?timeout=30")
+    run_all(config.load(["train.epochs=1"]), folder, [])
+    assert tracking.exists(project.path)
+    assert tracking.champion(project.path, "it's") is None
+    (run,) = all_runs(client(project.path, "other.db"))
+    assert run.info.status == "FINISHED"
+    assert not list(project.path.glob(".*other.db*"))
 
 
 def test_a_request_that_was_heard_twice_leaves_one_run(project, folder):

@@ -204,7 +204,7 @@ def test_a_killed_run_is_marked_by_the_next_one_that_starts(project, client):
 
 
 def test_what_others_left_behind_never_fails_a_run(project, client, capsys):
-    left = project.path / "mlruns" / ".running"
+    left = project.path / ".epochwise"
     left.mkdir()
     (left / "a.json").write_text("{")
     (left / "b.json").write_text("{}")
@@ -307,4 +307,7 @@ def test_a_request_that_failed_is_told_by_its_server_and_the_innermost_cause():
             raise RuntimeError("half a page") from error
     assert tracking.reason(raised.value) == f"http://127.0.0.1:{port}: [Errno 111] Connection refused"
     assert tracking.reason(RuntimeError("two\nlines")) == "two lines"
+    first, second = RuntimeError("first"), RuntimeError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert tracking.reason(first) == "first"
     assert tracking.reason(RuntimeError()) == "RuntimeError"

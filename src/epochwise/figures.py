@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from epochwise.files import replacing
 from epochwise.history import Rows
 
+matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a file or a run is a $
 DPI = 120
 TRAINING, VALIDATION, MARK = "#4c72b0", "#dd8452", "#555555"
 

@@ -97,7 +97,7 @@ class Live:
 
     def _end_it(self) -> None:
         """At least how the run ended, if MLflow takes no more than that."""
-        about = (self._final[key] for key in ("experiment", "token", "status", "ended"))
+        about = (self._final[key] for key in ("experiment", "token", "status", "ended", "failure"))
         with suppress(Exception):  # it was warned of
             self.view.server.end_left(*about)
 

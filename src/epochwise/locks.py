@@ -38,8 +38,13 @@ def at_work(root: Path, folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def locks_folder(root: Path) -> Path:
+    """In none of the folders that a user may want to empty."""
+    return root / ".epochwise"
+
+
 def _lock(root: Path, folder: Path) -> FileLock:
     """By the folder's absolute path. The file stays: who waits for one that is removed does not see its successor."""
-    place = root / "mlruns" / ".running" / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    place = locks_folder(root) / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
     place.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(place.with_suffix(".folder"))

@@ -11,6 +11,7 @@ from epochwise import InputError
 
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 50_000_000  # more than any camera's digit needs, and within a second of decoding
+ENOUGH = 16  # times the model's longer side: more of a picture is not looked at
 PLAIN = 0.1  # standard deviation of a border, of a brightness in 0…1, that is still one colour: paper, a screen
 CONTENT = 0.25  # of the largest difference from the background: what differs by more is no shadow or noise
 
@@ -50,6 +51,8 @@ def read_photo(path: Path, look: Look) -> tuple[np.ndarray, bool]:
     if channels not in modes:
         raise InputError(f"{path}: the model reads {channels} channels, and pictures have 1 or 3")
     picture = _decoded(path).convert(modes[channels])
+    if picture.size != (width, height):
+        picture.thumbnail([ENOUGH * max(height, width)] * 2)
     inverted = (_border(_brightness(picture)).mean() > 0.5) != look.bright
     if inverted:
         picture = ImageOps.invert(picture)
@@ -66,8 +69,9 @@ def _fitted(picture: Image.Image, look: Look) -> Image.Image:
     colour = background if len(background) > 1 else background[0]
     if rim.std(axis=0).max() >= PLAIN:
         return ImageOps.pad(picture, (width, height), color=colour)
-    room = (max(1, round(width * look.content)), max(1, round(height * look.content)))
-    content = ImageOps.contain(picture.crop(_box(brightness)), room)
+    content = picture.crop(_box(brightness))
+    scale = look.content * min(width / content.width, height / content.height)
+    content = content.resize(tuple(max(1, round(side * scale)) for side in content.size), Image.Resampling.BICUBIC)
     canvas = Image.new(picture.mode, (width, height), colour)
     across, down = _centre(_brightness(content), np.array(background) / 255)
     left, top = round(look.centre[0] * width - across), round(look.centre[1] * height - down)
@@ -76,7 +80,7 @@ def _fitted(picture: Image.Image, look: Look) -> Image.Image:
 
 
 def check_photo(path: Path) -> None:
-    """Raises InputError as read_photo does."""
+    """Raises InputError if it is not a readable PNG or JPEG, or too large."""
     _decoded(path)
 
 
@@ -87,6 +91,8 @@ def _decoded(path: Path) -> Image.Image:
             if picture.width * picture.height > MOST_PIXELS:
                 raise InputError(f"{path}: has {picture.width}×{picture.height} pixels; {MOST_PIXELS:,} are the most")
             whole = ImageOps.exif_transpose(picture)
+            if whole.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+                whole = Image.fromarray((np.asarray(whole) >> 8).clip(0, 255).astype(np.uint8))
             if "A" in whole.getbands() or "transparency" in whole.info:
                 whole = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole.convert("RGBA"))
             whole.load()

@@ -1,5 +1,6 @@
 """Classify pictures, or test images, with the pipeline's model or any run's: a table and a picture."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -34,14 +35,14 @@ def predict(photos: list[Path], count: int | None, model: Path | str | None, see
         check_photo(path)
     with tempfile.TemporaryDirectory() as scratch:
         file = _model_file(model, Path(scratch))
-        for path in (file, file.parent / rundir.CONFIG):
+        for path in (file, *(file.parent / name for name in (rundir.CONFIG, rundir.RECORD))):
             if not path.is_file():
                 raise InputError(f"{path}: not there; train first, with `dvc repro`, or name a run by --model")
         rundir.check_model(file)
-        images, labels = prepared_for(rundir.read_config(file.parent)).arrays("test")
+        images, labels = _test_images(file.parent)
         if photos:
             shown = _photos(photos, images)
-            names, truths = [path.name for path in photos], [None] * len(photos)
+            names, truths = [_shown(path.name) for path in photos], [None] * len(photos)
         else:
             if count > len(images):
                 raise InputError(f"--random must be in 1…{len(images)}, the test images that there are, got {count}")
@@ -50,15 +51,30 @@ def predict(photos: list[Path], count: int | None, model: Path | str | None, see
         probabilities = _probabilities(file, shown)
     _tell(names, truths, probabilities)
     _draw(shown, names, truths, probabilities, out)
-    print(f"picture {out}")
+    print(f"picture {_shown(out)}")
+
+
+def _shown(path: Path | str) -> str:
+    """A path to print: its bytes may be no text."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def _test_images(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of the data that the run in `folder` was trained for. Raises InputError if they are others."""
+    cfg, record = rundir.read_config(folder), rundir.read_record(folder)
+    prepared = prepared_for(cfg)
+    if prepared.sha256 != record["data_sha256"]:
+        raise InputError(f"prepare.source: {cfg.prepare.source} is not as {folder} was trained on; bring that back")
+    return prepared.arrays("test")
 
 
 def _photos(paths: list[Path], like: np.ndarray) -> np.ndarray:
     look = look_of(like)
     found = [read_photo(path, look) for path in paths]
+    known = "dark on bright" if look.bright else "bright on dark"
     for path, (_, inverted) in zip(paths, found, strict=True):
         if inverted:
-            print(f"{path.name}: inverted, for the model knows {'dark on bright' if look.bright else 'bright on dark'}")
+            print(f"{_shown(path.name)}: inverted, for the model knows {known}")
     return np.stack([image for image, _ in found])
 
 

@@ -29,7 +29,9 @@ def publish(folders: list[Path]) -> None:
         raise _no_answer(error) from error
     running.settle(main_root(), server)
     for sweep in sweeps:
-        named += sweepdir.finished(root, sweep).values()
+        own = [sweep.run_folder(point) for point in sweep.points]
+        named += [folder for folder in own if (folder / rundir.RECORD).is_file()]
+        named += [folder for folder in sweepdir.finished(root, sweep).values() if folder not in own]
     problems = [_attempt(server, folder, _publish_run) for folder in (named if folders else _all(root))]
     problems += [_attempt(server, sweep, _publish_sweep) for sweep in (sweeps if folders else sweepdir.known(root))]
     problems = [problem for problem in problems if problem]
@@ -45,13 +47,15 @@ def _attempt(server: tracking.Server, item: Path | Sweep, told: Callable) -> Exc
     except InputError as error:
         return error
     except Exception as error:  # see tracking.Server
-        try:
-            server.ping()
-        except Exception as gone:
-            raise _no_answer(gone) from error
         where = item.folder if isinstance(item, Sweep) else item
-        return RunError(f"{_short(where)}: {tracking.reason(error)}")
-    return None
+        problem = RunError(f"{_short(where)}: {tracking.reason(error)}")
+    else:
+        return None
+    try:
+        server.ping()
+    except Exception as error:
+        raise _no_answer(error) from error
+    return problem
 
 
 def _no_answer(error: Exception) -> RunError:
@@ -85,6 +89,7 @@ def _publish_sweep(server: tracking.Server, sweep: Sweep) -> None:
         if not free:
             print(f"sweep {sweep.id}: at work; it will tell MLflow itself")
             return
+        sweep = sweepdir.read(sweep.folder)  # as whoever was at work has left it
         board = leaderboard.make(find_root(), sweep)
         if sweep_view.knows(server, board):
             return

@@ -23,6 +23,7 @@ from epochwise.trajectory import fingerprint, legs, trajectory_key
 
 CONFIG, HISTORY, MODEL, METRICS, RECORD = "config.yaml", "history.csv", "model.keras", "metrics.json", "run.json"
 DIFF = "git.diff"  # there only if the code was not as committed
+KILLED = "its process was killed"  # what is said of a run that could say nothing itself
 EVALUATED = (  # evaluate's files
     METRICS,
     "confusion_matrix.csv",
@@ -139,18 +140,10 @@ def settle(folder: Path, token: str) -> tuple[str, int | None]:
         if record.get("token") == token and "status" in record:
             if record["status"] == "RUNNING":
                 last = int((folder / RECORD).stat().st_mtime * 1000)
-                record |= {"status": "KILLED", "failure": "its process was killed", "ended": last}
+                record |= {"status": "KILLED", "failure": KILLED, "ended": last}
                 write_json(folder / RECORD, record)
             return record["status"], record.get("ended")
     return "KILLED", None
-
-
-def holds(folder: Path, token: str) -> bool:
-    """Whether the run in `folder` is the one of that token."""
-    try:
-        return read_record(folder).get("token") == token
-    except InputError:
-        return False
 
 
 def read_finished(folder: Path) -> dict:

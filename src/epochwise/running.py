@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from epochwise import InputError, rundir
 from epochwise.files import read_json, write_json
-from epochwise.locks import at_work
+from epochwise.locks import at_work, locks_folder
 from epochwise.tracking import Server
 from epochwise.view import bring_level
 
@@ -57,7 +57,8 @@ def _tell(server: Server, folder: Path, token: str, about: dict) -> None:
     if about["status"] != "FINISHED":
         with suppress(InputError):  # of files that are not whole
             bring_level(server, folder, token=token)
-    server.end_left(about.get("experiment", ""), token, about["status"], about["ended"])
+    why = "" if about["status"] == "FINISHED" else rundir.KILLED
+    server.end_left(about.get("experiment", ""), token, about["status"], about["ended"], why)
 
 
 def left_behind(root: Path) -> dict[str, dict]:
@@ -79,4 +80,4 @@ def forget(root: Path, token: str) -> None:
 
 
 def _entry(root: Path, token: str) -> Path:
-    return root / "mlruns" / ".running" / f"{token}.json"
+    return locks_folder(root) / f"{token}.json"

@@ -102,7 +102,7 @@ def _own_path(source: str) -> Path:
         path = find_root() / Path(source).expanduser()
         if path.is_file() or path.is_dir():
             return path
-    except (OSError, RuntimeError, ValueError):  # too long a name, an unknown user's home, a NUL
+    except (OSError, RuntimeError, TypeError, ValueError):  # too long a name, an unknown user's home, a NUL, a number
         pass
     known = ", ".join([*NAMED, "digits"])
     raise InputError(f"prepare.source: no file or folder {source!r}; give {known}, an .npz or a folder of IDX files")
@@ -256,8 +256,9 @@ def _read_idx(path: Path) -> np.ndarray:
             _check_size(path, size)
             content = stream.read(size)
             more = len(content) == size and stream.read(1)  # no further: what is packed can be without end
-    except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise InputError(f"prepare.source: {path} is not a readable IDX file ({error})") from error
+    except (OSError, EOFError, MemoryError, zlib.error, struct.error) as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"prepare.source: {path} is not a readable IDX file ({reason})") from error
     if more or len(content) != size or dimensions not in (1, 3, 4):
         found = "more" if more else len(content)
         raise InputError(f"prepare.source: {path} is truncated or torn: {found} bytes of data for the shape {shape}")

@@ -90,6 +90,8 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
     cfg, points = _points(_grid(typed, settings))
     sweep = _open(typed, settings, cfg, points)
     with locks.at_work(main_root(), sweep.folder):  # the same command twice at once would write the same runs
+        if (sweep.folder / sweepdir.RECORD).is_file():
+            sweep = sweepdir.read(sweep.folder)  # as whoever was at work has left it
         sweep.write()
         try:
             _hydra(job, ["--multirun", *typed, overrides.text("hydra.sweep.dir", str(sweep.folder))])

@@ -42,7 +42,19 @@ def knows(server: Server, board: Board) -> bool:
     if (board.sweep.published, board.sweep.told) != (server.name, digest(board)):
         return False
     where = server.client.get_experiment_by_name(board.sweep.experiment)
-    return where is not None and VIEW + board.sweep.id in where.tags
+    summaries = server.client.get_experiment_by_name(_apart(board))
+    if where is None or summaries is None or VIEW + board.sweep.id not in where.tags:
+        return False
+    summary = next(iter(server.runs(summaries.experiment_id, board.sweep.id, "sweep.id")), None)
+    if summary is None or summary.info.lifecycle_stage == "deleted":
+        return summary is not None
+    there = {item.path for item in server.client.list_artifacts(summary.info.run_id)}
+    return {path.name for path in board.files} <= there
+
+
+def _apart(board: Board) -> str:
+    """The experiment of the sweeps' own runs."""
+    return f"{board.sweep.experiment}-sweeps"
 
 
 def fetch_finished(server: Server, experiment: str, wanted: dict[str, Path]) -> dict[str, Path]:
@@ -109,8 +121,10 @@ def _level_runs(server: Server, experiment_id: str, board: Board) -> list[str]:
 def _sum_up(server: Server, board: Board, link: str, runs: list[str], runs_experiment: str) -> None:
     """The sweep's one run in the experiment NAME-sweeps, apart from its runs so that it never stands among them."""
     client, sweep = server.client, board.sweep
-    experiment_id = server.experiment(f"{sweep.experiment}-sweeps")
-    known = client.search_runs([experiment_id], f"tags.`sweep.id` = '{sweep.id}'", max_results=1)
+    experiment_id = server.experiment(_apart(board))
+    known = [run for run in server.runs(experiment_id, sweep.id, "sweep.id") if run.info.lifecycle_stage != "deleted"]
+    for double in known[1:]:
+        client.delete_run(double.info.run_id)
     name = " × ".join(key.split(".")[-1] for key in sweep.varied) or "sweep"
     tags = {"sweep.id": sweep.id, "mlflow.source.name": "epochwise", "mlflow.source.type": "LOCAL"}
     summary = known[0] if known else client.create_run(experiment_id, run_name=f"{name} {sweep.id}", tags=tags)

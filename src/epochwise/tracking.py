@@ -22,8 +22,10 @@ from epochwise.files import replacing
 
 MOST_METRICS = 1000  # in one call of MLflow's log_batch
 CHAMPION = "champion"  # the alias in the registry
+NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow: no such model; no such alias
 LOCAL_UI = "http://127.0.0.1:5000"
 TOKEN = "run.token"  # the tag that says which run directory a run shows
+LONGEST_TAG = 500  # characters of what a tag says of a failure; the log has all of it
 ADDRESSES = {  # where MLflow's database keeps addresses of artifacts
     **{"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"},
     **{"model_versions": "storage_location"},
@@ -46,7 +48,7 @@ def is_remote(root: Path) -> bool:
 
 def server_name(root: Path) -> str:
     """The tracking server without what may be secret in its address."""
-    return without_secrets(tracking_uri(root).partition("?")[0])
+    return without_secrets(tracking_uri(root)).partition("?")[0]
 
 
 def place(root: Path) -> str:
@@ -91,6 +93,11 @@ class Server:
                 self.client.restore_experiment(found.experiment_id)
             return found.experiment_id
 
+    def is_deleted(self, experiment: str) -> bool:
+        """Whether a user has deleted the experiment of that name, with all its runs."""
+        found = self.client.get_experiment_by_name(experiment)
+        return found is not None and found.lifecycle_stage == "deleted"
+
     def ping(self) -> None:
         """Raises what MLflow raises if it does not answer."""
         self.client.search_experiments(max_results=1)
@@ -100,19 +107,19 @@ class Server:
         where = self.client.get_experiment_by_name(experiment)
         return next(iter(self.runs(where.experiment_id, token)), None) if where else None
 
-    def runs(self, experiment_id: str, token: str) -> list:
-        """The runs that show the run directory with this token, deleted ones last: none or one, but for faults."""
+    def runs(self, experiment_id: str, value: str, tag: str = TOKEN) -> list:
+        """The runs with that value of a tag that is one run's alone, deleted ones last: none or one, but for faults."""
         from mlflow.entities import ViewType
 
-        found = self.client.search_runs([experiment_id], f"tags.`{TOKEN}` = '{token}'", ViewType.ALL)
+        found = self.client.search_runs([experiment_id], f"tags.`{tag}` = '{value}'", ViewType.ALL)
         return sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
 
-    def end_left(self, experiment: str, token: str, status: str, ended: int | None) -> None:
-        """End the run with this token, whose process is gone, if it is RUNNING; `ended` in milliseconds since 1970."""
+    def end_left(self, experiment: str, token: str, status: str, ended: int | None, failure: str) -> None:
+        """End the run with this token, if it is RUNNING: `ended` in milliseconds since 1970, `failure` the reason."""
         run = self.find(experiment, token)
         if run and run.info.status == "RUNNING" and run.info.lifecycle_stage != "deleted":
-            if status != "FINISHED":
-                self.client.set_tag(run.info.run_id, "failure", "its process was killed")
+            if failure:
+                self.client.set_tag(run.info.run_id, "failure", failure[:LONGEST_TAG])
             self.client.set_terminated(run.info.run_id, status, ended)
 
     def log(
@@ -223,11 +230,15 @@ def champion(root: Path, name: str) -> dict[str, str] | None:
         return None
     with refusing(f"{name}: no answer from MLflow's registry"):
         client = Server(root).client
-        for model in client.search_registered_models(f"name = '{name}'"):
-            if number := model.aliases.get(CHAMPION):
-                version = client.get_model_version(name, number)
-                return version.tags | {"run_id": version.run_id, "version": str(number)}
-    return None
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = client.get_model_version_by_alias(name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in NO_CHAMPION:
+                return None
+            raise
+    return version.tags | {"run_id": version.run_id, "version": str(version.version)}
 
 
 def register(root: Path, name: str, run_id: str, tags: dict[str, str]) -> str:
@@ -263,8 +274,13 @@ def _download(client, run_id: str, path: str, folder: Path) -> None:
 
 def exists(root: Path) -> bool:
     """Whether there is a local database, if it is a local one that is used; of a server, nothing is known."""
-    uri = tracking_uri(root)
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+    database = _database(tracking_uri(root))
+    return database is None or database.is_file()
+
+
+def _database(uri: str) -> Path | None:
+    """The file of an SQLite database, whose address may end in a query."""
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
 
 
 def preload() -> None:
@@ -284,8 +300,8 @@ def _connect(root: Path, uri: str):
     if told is None:  # it is set there by MLflow, and would stand for the user's wish from now on
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     with _first_use(root):  # the first client makes the tables, which MLflow does without a lock
-        if uri.startswith("sqlite:///"):
-            _make_database(Path(uri.removeprefix("sqlite:///")))
+        if database := _database(uri):
+            _make_database(database)
         if uri == f"sqlite:///{root / 'mlflow.db'}":
             _relocate(root)
         return mlflow.MlflowClient(uri)
@@ -340,17 +356,23 @@ def warn(error: Exception, outcome: str) -> None:
 def reason(error: BaseException) -> str:
     """In one line; of a request that failed, its server and the innermost cause, where requests tells every layer."""
     chain = [error]
-    while deeper := chain[-1].__cause__ or chain[-1].__context__:
+    while (deeper := _behind(chain[-1])) and deeper not in chain:
         chain.append(deeper)
     sent = next((link.request for link in chain if getattr(link, "request", None) is not None), None)
     server = "{0.scheme}://{0.netloc}: ".format(urlsplit(sent.url)) if sent else ""
     return without_secrets(" ".join(f"{server}{chain[-1] if sent else error}".split())) or type(error).__name__
 
 
+def _behind(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def without_secrets(text: str) -> str:
     """`text` with user, password and query taken out of each address in it, and wherever those of MLflow's stand."""
-    told = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    known = (told.query, told.password, *(os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("PASSWORD", "TOKEN")))
+    known = [os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("PASSWORD", "TOKEN")]
+    with contextlib.suppress(ValueError):  # not an address; MLflow will say so
+        told = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        known += [told.query, told.password]
     for secret in filter(None, known):
         text = text.replace(secret, "…").replace(unquote(secret), "…")
     return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", re.sub(r"//\S*@", "//", text))

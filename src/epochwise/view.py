@@ -10,7 +10,7 @@ from epochwise import InputError, history, rundir
 from epochwise.files import digest, read_json, write_json
 from epochwise.locks import alone
 from epochwise.schedule import learning_rate
-from epochwise.tracking import TOKEN, Server
+from epochwise.tracking import LONGEST_TAG, TOKEN, Server
 
 FILES = "files"  # the tag that says what each artifact's sha256 is
 EVALUATION = "evaluation"  # the folder of what evaluate has made
@@ -35,6 +35,9 @@ class View:
 
     def open(self, record: dict) -> None:
         """Find the run, or make it: with its name, tags, parameters and data set."""
+        if record["status"] != "RUNNING" and self.server.is_deleted(record["experiment"]):
+            self.deleted = True
+            return
         self.experiment_id = self.server.experiment(record["experiment"])
         run = self._found(record["token"]) or self._made(record)
         self.deleted = run.info.lifecycle_stage == "deleted"
@@ -43,9 +46,8 @@ class View:
             self.server.log(run.info.run_id, params=told["params"])
             if not run.inputs.dataset_inputs:
                 self.server.log_dataset(run.info.run_id, **told["dataset"])
-            for key in run.data.metrics:
-                points = self.server.client.get_metric_history(run.info.run_id, key)
-                self.told |= {(key, point.step) for point in points}
+            history_of = self.server.client.get_metric_history
+            self.told = {(key, point.step) for key in run.data.metrics for point in history_of(run.info.run_id, key)}
         self.run_id = run.info.run_id
 
     def level(self, record: dict | None = None) -> None:
@@ -106,7 +108,7 @@ class View:
         values = {key: record[key] for key in rundir.COSTS}
         tags = {key: record[key] for key in ("fingerprint", "trajectory", "weights_sha256") if record[key]}
         if record["failure"]:
-            tags["failure"] = record["failure"][:500]
+            tags["failure"] = record["failure"][:LONGEST_TAG]
         if rows:
             values |= {key: value for key, value in history.summary(rows).items() if key.startswith("best_")}
         if tested := self.scores(rows):
