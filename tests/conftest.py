@@ -36,10 +36,10 @@ class Project:
     def __init__(self, path: Path):
         self.path = path
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            command, cwd=self.path, env=clean_environment() | environment, capture_output=True, text=True, timeout=600
-        )
+    def run(self, *command: str, within: float = 600, **environment: str) -> subprocess.CompletedProcess:
+        """What became of a command, which must end `within` seconds."""
+        told = {"capture_output": True, "text": True, "timeout": within}
+        return subprocess.run(command, cwd=self.path, env=clean_environment() | environment, **told)
 
     def ok(self, *command: str, **environment: str) -> str:
         """Standard output of a command that must succeed."""
