@@ -21,7 +21,7 @@ COMMANDS = (
 POINTS, SHARED = 8, 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_sweeps_a_pipeline_a_publish_and_the_pages_at_once(project):
     environment = clean_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}

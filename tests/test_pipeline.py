@@ -200,7 +200,7 @@ def test_predict_refuses_data_that_the_model_was_not_made_for(project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("with_states", [True, False])
+@pytest.mark.parametrize("with_states", [pytest.param(True, marks=pytest.mark.long), False])
 def test_forced_again_gives_the_same_bytes(reproduced, with_states):
     before = outs(reproduced)
     if not with_states:
@@ -230,7 +230,10 @@ def test_killed_with_its_child_at_work_dvc_repro_waits_and_goes_on(project):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
-    [("train.epochs", "3", ["train", "evaluate"]), ("prepare.split_seed", "1", ["prepare", "train", "evaluate"])],
+    [
+        ("train.epochs", "3", ["train", "evaluate"]),
+        pytest.param("prepare.split_seed", "1", ["prepare", "train", "evaluate"], marks=pytest.mark.long),
+    ],
 )
 def test_an_edited_parameter_runs_its_stages_and_those_after_it(project, key, value, stages):
     project.ok("dvc", "repro")

@@ -32,7 +32,7 @@ def test_processes_at_once_share_one_trajectory(project, lasts):
     assert trained == max(lasts)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_random_moments_the_same_command_ends_the_same():
     """Two of the twenty that README tells of, on the bundled digits."""
     command = [sys.executable, "benchmarks/kills.py", "epochwise", "--kills", "2", "--source", "digits"]
