@@ -145,12 +145,17 @@ class Sweep:
 
 def whole(client, run, results: dict[str, dict[str, str]]) -> bool:
     """Whether the run has every epoch at its step, every artifact, and a model, with the bytes that are on disk."""
+    from mlflow.exceptions import MlflowException
+
     epochs = int(run.data.params["train.epochs"])
     name = f"epochs={epochs} dense_dropout={run.data.params['model.dense_dropout']}"
     with tempfile.TemporaryDirectory() as scratch:
         there = Path(client.download_artifacts(run.info.run_id, "", scratch))
         paths = {str(path.relative_to(there)) for path in there.rglob("*") if path.is_file()}
-        client.download_artifacts(run.info.run_id, "model", scratch)
+        try:
+            client.download_artifacts(run.info.run_id, "model", scratch)
+        except MlflowException:  # it has none
+            return False
         model = Path(scratch) / "model/data/model.keras"
         files = {"model.keras": model, "history.csv": there / "history.csv"}
         files |= {name: there / "evaluation" / name for name in ("metrics.json", "confusion_matrix.csv")}

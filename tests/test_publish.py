@@ -245,6 +245,22 @@ def test_an_address_that_is_none_costs_no_result_and_is_told_in_one_line(project
     assert said.err.count("warning: MLflow") == 1 and "ret@" not in said.err + said.out
 
 
+def test_data_that_another_process_tells_of_in_the_same_moment(project, folder, monkeypatch, capsys):
+    told = mlflow.MlflowClient.log_inputs
+    losing = iter([mlflow.MlflowException("UNIQUE constraint failed: datasets.experiment_id")])
+
+    def log_inputs(*arguments, **keywords):
+        for lost in losing:
+            raise lost
+        return told(*arguments, **keywords)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_inputs", log_inputs)
+    run_all(config.load(["train.epochs=1"]), folder, [])
+    (run,) = all_runs(client(project.path))
+    assert run.info.status == "FINISHED" and len(run.inputs.dataset_inputs) == 1
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_a_database_whose_address_has_a_query(project, folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.path}/other.db?timeout=30")
     run_all(config.load(["train.epochs=1"]), folder, [])

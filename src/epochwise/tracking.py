@@ -144,11 +144,15 @@ class Server:
     def log_dataset(self, run_id: str, name: str, md5: str, sha256: str, meta: dict) -> None:
         """The data with DVC's md5: MLflow's own digest sees the first 10,000 numbers only."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         made = Dataset(name, md5, "local", json.dumps({"uri": meta["prepare"]["source"]}), profile=json.dumps(meta))
         tags = {"mlflow.data.context": "training", "dvc.md5": md5, "sha256": sha256}
         inputs = DatasetInput(made, [InputTag(key, value) for key, value in tags.items()])
-        self.client.log_inputs(run_id, datasets=[inputs])
+        try:
+            self.client.log_inputs(run_id, datasets=[inputs])
+        except MlflowException:  # another process has told of the same data between MLflow's look and its insertion
+            self.client.log_inputs(run_id, datasets=[inputs])
 
     def log_model(self, run_id: str, path: Path, image_shape: list[int], classes: int) -> None:
         """Log the Keras file at `path` as the run's one `model`; what an earlier attempt has left is completed."""
