@@ -4,11 +4,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup repro test test-all lint ui bench lock
 
-setup: .venv/installed
+# Named by where it is, for in a project that was moved its commands no longer start.
+INSTALLED := .venv/installed-$(shell pwd | cksum | cut -d' ' -f1)
+
+setup: $(INSTALLED)
 
 # Hashes make it the same libraries everywhere; setuptools, which builds the package, is among them.
-.venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

@@ -515,7 +515,7 @@ def contents(root: Path) -> dict[Path, bytes | str]:
     kept = (
         path
         for path in root.rglob("*")
-        if not {".git", "mlruns", "cache", "__pycache__"} & set(path.relative_to(root).parts)
+        if not {".git", ".epochwise", "mlruns", "cache", "__pycache__"} & set(path.relative_to(root).parts)
     )
     return {
         path: os.readlink(path) if path.is_symlink() else path.read_bytes()

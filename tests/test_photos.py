@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from epochwise import InputError
 from epochwise.photos import look_of, read_photo
 
 
@@ -69,7 +70,8 @@ def test_without_a_plain_background_all_of_it_is_kept(images, tmp_path):
     assert np.ptp(middle) > 0.9 and (abs(np.diff(middle)) < 0.1).all()
 
 
-def test_a_blank_sheet_stays_blank(images, tmp_path):
-    Image.new("L", (300, 200), 255).save(tmp_path / "p.png")
-    read, inverted = read_photo(tmp_path / "p.png", look_of(images))
-    assert inverted and read.shape == (28, 28, 1) and read.max() == 0
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_blank_sheet_is_refused(images, tmp_path, mode):
+    Image.new(mode, (300, 200), 255 if mode == "L" else (255,) * len(mode)).save(tmp_path / "p.png")
+    with pytest.raises(InputError, match="p.png: is blank"):
+        read_photo(tmp_path / "p.png", look_of(images))

@@ -194,8 +194,10 @@ def test_a_moved_project_finds_its_artifacts(project, folder, monkeypatch, tmp_p
     before, project.path = project.path, tmp_path / "moved there"
     before.rename(project.path)
     monkeypatch.chdir(project.path)
-    (run,) = all_runs(tracking.Server(project.path).client)
+    known = tracking.Server(project.path).client
+    (run,) = all_runs(known)
     artifacts = project.path / "mlruns" / "epochwise" / run.info.run_id / "artifacts"
+    (first,) = [model.model_id for model in known.search_logged_models([run.info.experiment_id])]
     assert run.info.artifact_uri == artifacts.as_uri()
     for emptied in (False, True):
         if emptied:
@@ -206,6 +208,8 @@ def test_a_moved_project_finds_its_artifacts(project, folder, monkeypatch, tmp_p
                 (there,) = artifacts.rglob(path.name)
                 assert there.read_bytes() == path.read_bytes()
         (model,) = (project.path / "mlruns" / "epochwise" / "models").glob("*/artifacts/data/model.keras")
+        # To the very model that was there before a champion of the registry may point.
+        assert model.parts[-4] == known.search_logged_models([run.info.experiment_id])[0].model_id == first
         assert (model.parent.parent / "MLmodel").is_file()
     assert not before.exists()
 

@@ -23,6 +23,7 @@ from epochwise.trajectory import legs
 from epochwise.worker import Answer, Worker, answered, end
 
 LOOK = 1.0  # seconds between two looks at how far the running jobs are
+UNTOLD = "the sweep's leaderboard is on disk; `epochwise publish` tells it of that, and of runs that it lacks"
 TELL = 60.0  # seconds between two lines on it where no terminal shows one that is kept up
 
 
@@ -120,7 +121,7 @@ class _Conductor:
         idle = (worker for worker in self.workers if worker.idle and worker.process.is_alive())
         worker = next(idle, None) or self._worker()
         worker.give("publish", publish_board, board)
-        self.sweep.link = self._answer(worker, "the sweep's leaderboard is on disk") or ""
+        self.sweep.link = self._answer(worker, UNTOLD) or ""
         self.sweep.published, self.sweep.told = (server, leaderboard.digest(board)) if self.sweep.link else ("", "")
         self.sweep.write()
 
@@ -216,9 +217,12 @@ def _fetch(cfg: DictConfig, wanted: dict[str, Path]) -> dict[str, Path]:
 
 def publish_board(board: leaderboard.Board) -> str:
     """The sweep and its leaderboard to MLflow, runs whose process is gone settled; the link."""
-    server = tracking.Server(main_root())
-    running.settle(main_root(), server)
-    return publish(server, board)
+    try:
+        server = tracking.Server(main_root())
+        running.settle(main_root(), server)
+        return publish(server, board)
+    except Exception as error:  # see tracking.Server
+        raise RunError(tracking.reason(error)) from error
 
 
 class _Progress:

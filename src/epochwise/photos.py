@@ -44,7 +44,7 @@ def read_photo(path: Path, look: Look) -> tuple[np.ndarray, bool]:
 
     A picture of just the model's size keeps its pixels. Of another one on a plain background, the content is scaled
     and put where the model is used to it; any other one is padded to the proportions and resized.
-    Raises InputError if it is not a readable PNG or JPEG, or if the model reads neither grey nor colours.
+    Raises InputError if it is not a readable PNG or JPEG, or blank, or if the model reads neither grey nor colours.
     """
     height, width, channels = look.shape
     modes = {1: "L", 3: "RGB"}
@@ -53,6 +53,8 @@ def read_photo(path: Path, look: Look) -> tuple[np.ndarray, bool]:
     picture = _decoded(path).convert(modes[channels])
     if picture.size != (width, height):
         picture.thumbnail([ENOUGH * max(height, width)] * 2)
+    if all(lowest == highest for lowest, highest in _ends(picture)):
+        raise InputError(f"{path}: is blank; there is nothing to classify")
     inverted = (_border(_brightness(picture)).mean() > 0.5) != look.bright
     if inverted:
         picture = ImageOps.invert(picture)
@@ -105,6 +107,12 @@ def _decoded(path: Path) -> Image.Image:
 
 def _brightness(picture: Image.Image) -> np.ndarray:
     return np.atleast_3d(np.asarray(picture, np.float32)) / np.float32(255)
+
+
+def _ends(picture: Image.Image) -> list[tuple[int, int]]:
+    """The lowest and the highest value of each channel."""
+    ends = picture.getextrema()
+    return ends if isinstance(ends[0], tuple) else [ends]
 
 
 def _border(image: np.ndarray) -> np.ndarray:

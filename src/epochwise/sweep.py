@@ -116,7 +116,7 @@ def _require(cfg: DictConfig, board) -> None:
 def _publish(folder: Path) -> None:
     """What our own launcher leaves to its workers, for another one of Hydra's: MLflow is imported here."""
     from epochwise import leaderboard
-    from epochwise.conductor import publish_board
+    from epochwise.conductor import UNTOLD, publish_board
 
     sweep = sweepdir.read(folder)
     board = leaderboard.make(find_root(), sweep)
@@ -124,7 +124,7 @@ def _publish(folder: Path) -> None:
     try:
         sweep.link = publish_board(board)
     except Exception as error:  # see tracking.Server
-        tracking.warn(error, "the sweep's leaderboard is on disk")
+        tracking.warn(error, UNTOLD)
         return
     sweep.published, sweep.told = tracking.server_name(main_root()), leaderboard.digest(board)
     sweep.write()

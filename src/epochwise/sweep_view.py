@@ -5,12 +5,12 @@ The view is a tag of the experiment, `mlflow.sharedViewState.KEY`; MLflow's page
 
 import json
 import shutil
-import time
 from pathlib import Path
 from urllib.parse import quote
 
 from epochwise import InputError, rundir
 from epochwise.leaderboard import CHARTS, Board, digest, text
+from epochwise.rundir import now
 from epochwise.tracking import Server, fetch_run, warn
 from epochwise.view import bring_level
 
@@ -28,8 +28,8 @@ def publish(server: Server, board: Board) -> str:
     """
     experiment_id = server.experiment(board.sweep.experiment)
     runs = _level_runs(server, experiment_id, board)
-    now, state = int(time.time() * 1000), json.dumps(view_state(board.sweep.id, board.sweep.varied))
-    view = {"name": f"sweep {board.sweep.id}", "createdAt": now, "updatedAt": now, "state": state}
+    made, state = now(), json.dumps(view_state(board.sweep.id, board.sweep.varied))
+    view = {"name": f"sweep {board.sweep.id}", "createdAt": made, "updatedAt": made, "state": state}
     server.client.set_experiment_tag(experiment_id, VIEW + board.sweep.id, json.dumps(view))
     page = f"{server.pages}/#/experiments/{experiment_id}"
     link = f"{page}/runs?viewStateShareKey={board.sweep.id}&workflowType=machine_learning"
@@ -127,9 +127,10 @@ def _sum_up(server: Server, board: Board, link: str, runs: list[str], runs_exper
         client.delete_run(double.info.run_id)
     name = " × ".join(key.split(".")[-1] for key in sweep.varied) or "sweep"
     tags = {"sweep.id": sweep.id, "mlflow.source.name": "epochwise", "mlflow.source.type": "LOCAL"}
-    summary = known[0] if known else client.create_run(experiment_id, run_name=f"{name} {sweep.id}", tags=tags)
+    started, ended = _times(board)
+    summary = known[0] if known else client.create_run(experiment_id, started, tags, f"{name} {sweep.id}")
     run_id = summary.info.run_id
-    client.set_terminated(run_id, "KILLED")  # which it stays, should this process end before the last line
+    client.set_terminated(run_id, "KILLED", ended)  # which it stays, should this process end before the last line
     pages = {"runs": link, "curves": link + CHARTS}
     if len(runs) <= MOST_COMPARED:
         pages["comparison"] = compare_link(server, runs, runs_experiment)
@@ -140,11 +141,19 @@ def _sum_up(server: Server, board: Board, link: str, runs: list[str], runs_exper
     if board.best:
         client.set_tag(run_id, "best.setting", board.best.point.name)
         counts |= {key: board.rows[0].mean(key) for key in ("val_accuracy", "test_accuracy")}
-    for key, value in counts.items():
-        client.log_metric(run_id, key, value)
+    server.log(run_id, [(key, value, 0) for key, value in counts.items() if summary.data.metrics.get(key) != value])
     for path in board.files:
         client.log_artifact(run_id, str(path))
-    client.set_terminated(run_id, "FAILED" if board.failures or board.missing else "FINISHED")
+    status = "FAILED" if board.failures else "KILLED" if board.missing else "FINISHED"
+    client.set_terminated(run_id, status, ended)
+
+
+def _times(board: Board) -> tuple[int, int]:
+    """When the first of the sweep's runs started and the last one ended, in milliseconds since 1970."""
+    records = [result.record for row in board.rows for result in row.results]
+    started = [record["started"] for record in records if record.get("started")]
+    ended = [record["ended"] for record in records if record.get("ended")]
+    return min(started, default=now()), max(ended, default=now())
 
 
 def sweep_filter(sweep_id: str) -> str:

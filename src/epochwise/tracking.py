@@ -160,39 +160,44 @@ class Server:
 
         experiment_id = self.client.get_run(run_id).info.experiment_id
         known = self._models(experiment_id, run_id)
-        ready = [model for model in known if str(model.status) == "READY" and _has(model, "MLmodel")]
+        ready = next((model for model in known if str(model.status) == "READY"), None)
         for model in known:
-            if model not in ready[:1]:
+            if model is not ready:
                 self.client.delete_logged_model(model.model_id)
-        logged = ready[0] if ready else self._make_model(experiment_id, run_id, path, image_shape, classes)
+        if not (ready and _has(ready, "MLmodel")):
+            ready = self._make_model(ready, experiment_id, run_id, path, image_shape, classes)
         # MLflow has saved it anew, with today's date in it; the run directory's file makes the two the same bytes.
-        get_artifact_repository(logged.artifact_location).log_artifact(str(path), "data")
+        get_artifact_repository(ready.artifact_location).log_artifact(str(path), "data")
 
-    def _make_model(self, experiment_id: str, run_id: str, path: Path, image_shape: list[int], classes: int):
-        """With explicit requirements: inferring them starts another TensorFlow."""
+    def _make_model(self, known, experiment_id: str, run_id: str, path: Path, image_shape: list[int], classes: int):
+        """The files of the model `known`, which are gone and to which a champion may point; or else a new model."""
+        from epochwise.model import load_model  # isort: skip  # first, since it imports TensorFlow quietly
+
         import mlflow.keras
         import numpy as np
         from mlflow.models import Model, ModelSignature
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
         from mlflow.types import Schema, TensorSpec
 
-        from epochwise.model import load_model
-
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
-            Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
-        )
+        about = {
+            "model": load_model(path),
+            "signature": ModelSignature(
+                Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
+                Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
+            ),
+            # Told, since inferring them starts another TensorFlow.
+            "pip_requirements": [f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
+        }
+        if known:
+            with tempfile.TemporaryDirectory() as scratch:
+                saved, again = Path(scratch) / "model", Model(run_id=run_id, model_id=known.model_id)
+                mlflow.keras.save_model(path=str(saved), mlflow_model=again, **about)
+                get_artifact_repository(known.artifact_location).log_artifacts(str(saved))
+            return known
         # Made here, since Model.log alone puts it into the active experiment, whichever that is.
         logged = mlflow.initialize_logged_model("model", source_run_id=run_id, experiment_id=experiment_id)
-        Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=mlflow.keras,
-            run_id=run_id,
-            model_id=logged.model_id,
-            model=load_model(path),
-            signature=signature,
-            pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
-        )
+        ids = {"run_id": run_id, "model_id": logged.model_id}
+        Model.log(artifact_path=None, name="model", flavor=mlflow.keras, **ids, **about)
         return logged
 
     def has_model(self, run_id: str) -> bool:
@@ -290,6 +295,7 @@ def _database(uri: str) -> Path | None:
 def preload() -> None:
     """Import what a run needs, ahead of the first one: seconds that a process may as well spend while it waits."""
     _set_environment()
+    import epochwise.backend  # noqa: F401, I001  # TensorFlow, quietly, before MLflow imports it
     import mlflow.keras  # noqa: F401
 
 
@@ -317,6 +323,7 @@ def _set_environment() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it prints the address with the password in it
 
 
 def _make_database(path: Path) -> None:
