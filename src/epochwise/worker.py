@@ -93,6 +93,10 @@ def _work(theirs: connection.Connection) -> None:
                 answer = (None, _reason(error))
             theirs.send(answer)
             del function, arguments, answer
+            if "tensorflow" in sys.modules:
+                from epochwise.release import release
+
+                release()
             gc.collect()  # a model is full of cycles, and the next one needs the room
 
 
