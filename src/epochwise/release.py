@@ -6,7 +6,7 @@ PREFIX = "CustomGradient-"  # how TensorFlow 2.21 names the gradient of a functi
 
 
 def release() -> None:
-    """Forget the gradients of traced functions, each of which holds its graph: some 7 MB a run, kept for ever otherwise.
+    """Forget the gradients of traced functions, each of which holds its graph: some 7 MB a run, which would stay.
 
     TensorFlow has no public way to do so. No function traced before may be differentiated after this.
     """
