@@ -219,6 +219,7 @@ def publish_board(board: leaderboard.Board) -> str:
     """The sweep and its leaderboard to MLflow, runs whose process is gone settled; the link."""
     try:
         server = tracking.Server(main_root())
+        server.ping()  # else each run that was left behind would wait for an answer, too
         running.settle(main_root(), server)
         return publish(server, board)
     except Exception as error:  # see tracking.Server

@@ -89,6 +89,7 @@ class Live:
     def _level(self, last: bool) -> None:
         if self.view is None:
             server = tracking.Server(self.root)
+            server.ping()  # else each run that was left behind would wait for an answer, too
             running.settle(self.root, server)
             self.view = View(server, self.folder, self.reports)
         record = self._final if last else read_json(self.folder / rundir.RECORD)
