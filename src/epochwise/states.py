@@ -90,13 +90,14 @@ class States:
 
     def write(self, variables: list[np.ndarray], rows: Rows, seconds: list[float]) -> None:
         """Keep the state after the last of `rows`. A disk that refuses it costs a warning, not the training."""
-        content = io.BytesIO()
+        stream = io.BytesIO()
         told = np.array([[row[column] for column in COLUMNS] for row in rows])
         arrays = {f"variable_{index:03}": value for index, value in enumerate(variables)}
-        np.savez(content, allow_pickle=False, history=told, seconds=np.array(seconds), **arrays)
-        name = f"{len(rows):05}-{hashlib.sha256(content.getbuffer()).hexdigest()}.npz"
+        np.savez(stream, allow_pickle=False, history=told, seconds=np.array(seconds), **arrays)
+        content = stream.getvalue()
+        name = f"{len(rows):05}-{hashlib.sha256(content).hexdigest()}.npz"
         with self._warning(f"epoch {len(rows)} is not kept"), replacing(self.folder / name) as temporary:
-            temporary.write_bytes(content.getbuffer())
+            temporary.write_bytes(content)
         with self._warning("no room is made"):
             self._shrink()
 
