@@ -16,7 +16,8 @@ import atheris
 with atheris.instrument_imports(include=["epochwise", "zipfile", "gzip", "numpy.lib"]):
     import numpy as np
 
-    from epochwise import InputError, sources
+    from epochwise.common.errors import InputError
+    from epochwise.data import sources
 
 FOLDER = Path(tempfile.mkdtemp())
 READERS = (("f.idx", sources._read_idx), ("f.gz", sources._read_idx), ("f.npz", sources._read_npz))

@@ -80,10 +80,10 @@ class Keras(Epochwise):
 
 def train_with_keras(folder: Path, process: str, source: str) -> None:
     """A training as Keras's guide to BackupAndRestore has it: the same command again goes on from `folder`/backup."""
-    from epochwise import config
-    from epochwise.backend import configure, keras
-    from epochwise.model import build_model, compile_model, save_model
-    from epochwise.pipeline import prepared_for
+    from epochwise.config import compose as config
+    from epochwise.pipeline.stages import prepared_for
+    from epochwise.training.backend import configure, keras
+    from epochwise.training.network import build_model, compile_model, save_model
 
     cfg = config.load(list(SOURCES[source]))
     prepared = prepared_for(cfg)

@@ -30,9 +30,9 @@ def second_epoch(way: str) -> float:
     import numpy as np
     from omegaconf import OmegaConf
 
-    from epochwise.backend import configure, keras, tf
-    from epochwise.model import build_model, compile_model
-    from epochwise.train import batches
+    from epochwise.training.backend import configure, keras, tf
+    from epochwise.training.loop import batches
+    from epochwise.training.network import build_model, compile_model
 
     if way == "exact":
         configure(threads=2)
@@ -59,8 +59,8 @@ def second_epoch(way: str) -> float:
 
 def seconds_of_state(model, epoch: float) -> None:
     """Print what keeping the state costs: to stderr, since stdout holds the epoch's seconds."""
-    from epochwise.states import States
-    from epochwise.train import variables
+    from epochwise.training.loop import variables
+    from epochwise.trajectory.states import States
 
     row, seconds = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy"), 1), []
     with tempfile.TemporaryDirectory(dir=".") as store:

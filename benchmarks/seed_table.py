@@ -10,8 +10,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from epochwise import history
-from epochwise.files import read_json
+from epochwise.common.files import read_json
+from epochwise.training import history
 
 WRITE_UP = {"loss": 0.0083, "accuracy": 0.9975, "val_loss": 0.0489, "val_accuracy": 0.9886}  # after epoch 12
 

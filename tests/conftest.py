@@ -101,7 +101,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 @pytest.fixture(scope="session")
 def tensors() -> None:
     """TensorFlow, set as every training here sets it: a process does that once."""
-    from epochwise.backend import configure
+    from epochwise.training.backend import configure
 
     configure(2)
 

@@ -10,8 +10,10 @@ import mlflow
 import pytest
 from conftest import clean_environment
 
-from epochwise import rundir, tracking, view
-from epochwise.files import read_json
+from epochwise.common.files import read_json
+from epochwise.runs import directory as rundir
+from epochwise.tracking import run_mirror as view
+from epochwise.tracking import server as tracking
 
 COMMANDS = (
     ("epochwise", "run", "-m", "train.epochs=1,2", "seed=0,1"),

@@ -21,7 +21,7 @@ import pytest
 from conftest import A_RECORD
 from PIL import Image
 
-from epochwise import sources
+from epochwise.data import sources
 
 
 class Case(NamedTuple):

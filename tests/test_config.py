@@ -3,10 +3,12 @@
 import pytest
 from omegaconf import OmegaConf
 
-from epochwise import InputError, config, overrides
-from epochwise.check import check_dialect, check_stages
-from epochwise.pipeline import check_data
-from epochwise.project import find_root, main_root
+from epochwise.common.errors import InputError
+from epochwise.common.paths import find_root, main_root
+from epochwise.config import compose as config
+from epochwise.config import overrides
+from epochwise.pipeline.checks import check_dialect, check_stages
+from epochwise.pipeline.stages import check_data
 
 REFUSED = {
     "model.dense_dropout=1.0": "model.dense_dropout must be in [0, 1), got 1.0 (command line)",

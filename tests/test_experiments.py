@@ -4,7 +4,7 @@ import mlflow
 import pytest
 from mlflow.entities import RunStatus
 
-from epochwise.files import read_json
+from epochwise.common.files import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def test_in_the_workspace(project):
 
 
 def test_temporary_copy_runs_its_own_parameters_and_code(project):
-    project.edit("src/epochwise/train.py", 'print(f"epoch ', "print(f\"the copy's epoch ")
+    project.edit("src/epochwise/training/loop.py", 'print(f"epoch ', "print(f\"the copy's epoch ")
     said = project.ok("dvc", "exp", "run", "--temp", "-S", "train.epochs=1", "-S", "seed=5")
     assert "the copy's epoch 1/1" in said
     (run,) = runs(project).values()
@@ -54,7 +54,7 @@ def test_temporary_copy_runs_its_own_parameters_and_code(project):
 def test_queued_experiments_run_as_they_were_queued(project):
     project.ok("dvc", "exp", "run", "--queue", "-S", "train.epochs=1,3")
     project.edit(
-        "src/epochwise/train.py", "def train(", "raise SystemExit('code of after the queueing')\n\n\ndef train("
+        "src/epochwise/training/loop.py", "def train(", "raise SystemExit('code of after the queueing')\n\n\ndef train("
     )
     project.ok("dvc", "exp", "run", "--run-all", "--jobs", "1")
     kept = runs(project)

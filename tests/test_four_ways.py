@@ -4,7 +4,7 @@ import mlflow
 import pytest
 from omegaconf import OmegaConf
 
-from epochwise.files import read_json
+from epochwise.common.files import read_json
 
 
 @pytest.mark.slow

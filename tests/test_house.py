@@ -88,7 +88,7 @@ def test_what_needs_neither_tensorflow_nor_mlflow_pays_for_neither(project, comm
 
 
 def test_training_code_of_the_fingerprint_is_what_dvc_watches():
-    from epochwise.trajectory import TRAINING_CODE
+    from epochwise.trajectory.identity import TRAINING_CODE
 
     watched = {Path(dep).name for dep in OmegaConf.load(ROOT / "dvc.yaml").stages.train.deps if dep.startswith("src/")}
     assert set(TRAINING_CODE) == watched

@@ -7,9 +7,11 @@ import json
 import pytest
 from conftest import A_RECORD
 
-from epochwise import history, leaderboard, sweepdir
-from epochwise.files import write_json
-from epochwise.sweepdir import Point, Sweep
+from epochwise.common.files import write_json
+from epochwise.sweeps import leaderboard
+from epochwise.sweeps import record as sweepdir
+from epochwise.sweeps.record import Point, Sweep
+from epochwise.training import history
 
 PARAMETERS = {"seed": 0, "prepare.validation_size": 300, "model.dense_dropout": 0.5, "train.epochs": 2}
 

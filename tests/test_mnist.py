@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from epochwise.files import digest, read_json
-from epochwise.sources import NAMED, PARTS
+from epochwise.common.files import digest, read_json
+from epochwise.data.sources import NAMED, PARTS
 
 
 @pytest.mark.slow

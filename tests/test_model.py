@@ -7,9 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from epochwise import InputError, config
-from epochwise.backend import keras
-from epochwise.model import build_model, load_model, save_model, weights_sha256
+from epochwise.common.errors import InputError
+from epochwise.config import compose as config
+from epochwise.training.backend import keras
+from epochwise.training.network import build_model, load_model, save_model, weights_sha256
 
 
 @pytest.fixture

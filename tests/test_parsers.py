@@ -13,8 +13,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from epochwise import InputError, history, overrides, photos, sources, states
-from epochwise.files import read_json
+from epochwise.commands import photos
+from epochwise.common.errors import InputError
+from epochwise.common.files import read_json
+from epochwise.config import overrides
+from epochwise.data import sources
+from epochwise.training import history
+from epochwise.trajectory.identity import states
 
 settings.register_profile("epochwise", deadline=None, max_examples=150)
 settings.load_profile("epochwise")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from epochwise import InputError
-from epochwise.photos import look_of, read_photo
+from epochwise.commands.photos import look_of, read_photo
+from epochwise.common.errors import InputError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from conftest import clean_environment
 from omegaconf import OmegaConf
 from PIL import Image
 
-from epochwise.files import digest, read_json
-from epochwise.history import read
+from epochwise.common.files import digest, read_json
+from epochwise.training.history import read
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_lineage_is_that_of_git_and_dvc_lock(reproduced, run):
 
 
 def test_pipeline_leads_to_the_run_and_the_run_to_the_weights(reproduced, run, tensors):
-    from epochwise.model import load_model, weights_sha256
+    from epochwise.training.network import load_model, weights_sha256
 
     record = read_json(reproduced.path / "models/run.json")
     assert run.info.run_name == "baseline"
@@ -134,8 +134,8 @@ def test_pipeline_leads_to_the_run_and_the_run_to_the_weights(reproduced, run, t
         ("params.yaml", "`epochwise run`.\nseed: 0", "`epochwise run`.\nseed: 1", {"train", "evaluate"}),
         ("conf/config.yaml", "chdir: false", "chdir: true", set()),
         ("conf/tracking/mlflow.yaml", "experiment: epochwise", "experiment: other", set()),
-        ("src/epochwise/tracking.py", "warning: MLflow", "note: MLflow", set()),
-        ("src/epochwise/model.py", "Adam", "AdamW", {"train", "evaluate"}),
+        ("src/epochwise/tracking/server.py", "warning: MLflow", "note: MLflow", set()),
+        ("src/epochwise/training/network.py", "Adam", "AdamW", {"train", "evaluate"}),
     ],
 )
 def test_a_change_reaches_the_first_stage_that_it_concerns(reproduced, name, old, new, changed):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from epochwise import config
-from epochwise.plan import Job, choose, to_train, untrained
-from epochwise.states import States
-from epochwise.trajectory import legs
+from epochwise.config import compose as config
+from epochwise.sweeps.scheduler import Job, choose, to_train, untrained
+from epochwise.trajectory.identity import legs
+from epochwise.trajectory.states import States
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from epochwise import InputError, config, sources
-from epochwise.pipeline import check_data, check_source, open_prepared, prepared_for
-from epochwise.prepare import prepare
+from epochwise.common.errors import InputError
+from epochwise.config import compose as config
+from epochwise.data import sources
+from epochwise.data.prepare import prepare
+from epochwise.pipeline.stages import check_data, check_source, open_prepared, prepared_for
 
 
 @pytest.fixture

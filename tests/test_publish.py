@@ -13,10 +13,15 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from epochwise import InputError, RunError, config, history, rundir, tracking, view
-from epochwise.files import read_json, write_json
-from epochwise.pipeline import evaluate_stage, prepare_stage, run_all, train_stage
-from epochwise.publish import publish
+from epochwise.commands.publish import publish
+from epochwise.common.errors import InputError, RunError
+from epochwise.common.files import read_json, write_json
+from epochwise.config import compose as config
+from epochwise.pipeline.stages import evaluate_stage, prepare_stage, run_all, train_stage
+from epochwise.runs import directory as rundir
+from epochwise.tracking import run_mirror as view
+from epochwise.tracking import server as tracking
+from epochwise.training import history
 
 DEAD = "http://127.0.0.1:9"
 

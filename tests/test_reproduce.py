@@ -5,9 +5,10 @@ import zipfile
 import pytest
 from conftest import A_RECORD
 
-from epochwise import InputError, RunError, rundir
-from epochwise.files import read_json, write_json
-from epochwise.reproduce import HERE, _compare, _say_differences, reproduce
+from epochwise.commands.reproduce import HERE, _compare, _say_differences, reproduce
+from epochwise.common.errors import InputError, RunError
+from epochwise.common.files import read_json, write_json
+from epochwise.runs import directory as rundir
 
 
 @pytest.mark.slow
@@ -23,10 +24,10 @@ def test_changed_code_and_own_data_come_back_from_the_record(project):
     """The run of uncommitted code on a file beside it, found in MLflow only, after the code has changed again."""
     import numpy as np
 
-    from epochwise import sources
+    from epochwise.data import sources
 
     np.savez(project.path / "own.npz", **sources.load("digits", project.path)._asdict())
-    project.edit("src/epochwise/model.py", "Adam(learning_rate)", "Adam(learning_rate, beta_1=0.8)")
+    project.edit("src/epochwise/training/network.py", "Adam(learning_rate)", "Adam(learning_rate, beta_1=0.8)")
     project.ok("epochwise", "run", "prepare.source=own.npz")
     record = read_json(next(project.path.glob("outputs/*/*/run.json")))
     project.ok("git", "checkout", "src")

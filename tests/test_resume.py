@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import clean_environment
 
-from epochwise.files import read_json
+from epochwise.common.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from epochwise import InputError, sources
+from epochwise.common.errors import InputError
+from epochwise.data import sources
 
 
 def idx(values: np.ndarray) -> bytes:

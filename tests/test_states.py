@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epochwise.files import read_json
-from epochwise.states import States
-from epochwise.trajectory import trajectory_key
+from epochwise.common.files import read_json
+from epochwise.trajectory.identity import trajectory_key
+from epochwise.trajectory.states import States
 
 IDENTITY = {"a": "training"}
 spawn = multiprocessing.get_context("spawn")

@@ -7,8 +7,10 @@ import mlflow
 import pytest
 from conftest import Project, copy_project
 
-from epochwise import overrides, sweep, sweepdir
-from epochwise.files import digest, read_json
+from epochwise.common.files import digest, read_json
+from epochwise.config import overrides
+from epochwise.sweeps import command as sweep
+from epochwise.sweeps import record as sweepdir
 
 GRID = ("train.epochs=1,2", "model.dense_dropout=0.25,0.5")
 # The pipeline has made the last one: `dvc repro` ran it as `baseline`.
@@ -187,7 +189,7 @@ def test_run_directories_that_are_gone_are_fetched_from_mlflow(swept):
 def test_failures_stay_small(project):
     """One job raises, one ends its process, one is refused: the rest finish, and all three are named."""
     project.edit(
-        "src/epochwise/train.py",
+        "src/epochwise/training/loop.py",
         "    check_code()\n",
         "    check_code()\n"
         "    import os\n    from epochwise import InputError\n"
@@ -260,7 +262,7 @@ def test_help_and_info_run_nothing(project):
 
 @pytest.mark.parametrize("preset, points", [("epochs", 6), ("dropout", 3), ("grid", 18), ("seeds", 5)])
 def test_presets_are_sweeps_without_m(project, preset, points):
-    from epochwise import config
+    from epochwise.config import compose as config
 
     settings = config.hydra_settings([f"+sweep={preset}"])
     assert settings.mode.name == "MULTIRUN"
@@ -288,14 +290,15 @@ def test_names_tell_what_varies(project):
     ],
 )
 def test_cores_are_divided_unless_threads_are_told(project, monkeypatch, typed, expected):
-    from epochwise import conductor, config
+    from epochwise.config import compose as config
+    from epochwise.sweeps import executor as conductor
 
     monkeypatch.setattr(conductor, "cores", lambda: 8)
     assert sweep._share_of_cores([typed], config.hydra_settings(typed)) == expected
 
 
 def test_threads_that_a_preset_tells_are_kept(project):
-    from epochwise import config
+    from epochwise.config import compose as config
 
     settings = config.hydra_settings(["hydra/launcher=parallel"])
     jobs = sweep._grid(["experiment=seed,quick"], settings)

@@ -11,10 +11,14 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from epochwise import InputError, RunError, config, history, rundir, tracking
-from epochwise.files import read_json
-from epochwise.pipeline import evaluate_stage, prepare_stage, run_all, run_name, train_stage
-from epochwise.tracking import fetch_run, tracking_uri
+from epochwise.common.errors import InputError, RunError
+from epochwise.common.files import read_json
+from epochwise.config import compose as config
+from epochwise.pipeline.stages import evaluate_stage, prepare_stage, run_all, run_name, train_stage
+from epochwise.runs import directory as rundir
+from epochwise.tracking import server as tracking
+from epochwise.tracking.server import fetch_run, tracking_uri
+from epochwise.training import history
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,7 +87,7 @@ def test_evaluate_leaves_status_and_duration_of_the_run_alone(project, client):
 def test_logged_model_predicts_as_the_saved_one(project, client):
     import numpy as np
 
-    from epochwise.model import load_model, weights_sha256
+    from epochwise.training.network import load_model, weights_sha256
 
     folder = project.path / "outputs" / "a day" / "a run"
     run_all(config.load(["train.epochs=1"]), folder, [])
@@ -220,7 +224,7 @@ def test_what_others_left_behind_never_fails_a_run(project, client, capsys):
 def test_killed_while_it_makes_the_database_leaves_none(project):
     from conftest import clean_environment
 
-    code = "from epochwise.tracking import Server; from pathlib import Path; Server(Path.cwd())"
+    code = "from epochwise.tracking.server import Server; from pathlib import Path; Server(Path.cwd())"
     process = subprocess.Popen(["python", "-c", code], env=clean_environment())
     while process.poll() is None and not list(project.path.glob(".*.mlflow.db")):
         time.sleep(0.01)
@@ -274,7 +278,7 @@ def test_tracking_off_makes_no_database(project):
 
 def test_processes_on_a_cold_start_share_one_experiment(project):
     """Four processes that find no database: MLflow alone breaks it, or logs into its Default experiment."""
-    code = "from epochwise.tracking import Server; from pathlib import Path; server = Server(Path.cwd()); "
+    code = "from epochwise.tracking.server import Server; from pathlib import Path; server = Server(Path.cwd()); "
     code += "print(server.client.create_run(server.experiment('cold')).info.experiment_id)"
     from conftest import clean_environment
 

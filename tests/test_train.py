@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from epochwise import RunError, config, history, rundir, sources, trajectory
-from epochwise.lineage import trace
-from epochwise.pipeline import prepared_for, store
-from epochwise.train import batches, train
+from epochwise.common.errors import RunError
+from epochwise.config import compose as config
+from epochwise.data import sources
+from epochwise.pipeline.stages import prepared_for, store
+from epochwise.runs import directory as rundir
+from epochwise.runs.lineage import trace
+from epochwise.training import history
+from epochwise.training.loop import batches, train
+from epochwise.trajectory.identity import identity as trajectory
 
 
 @pytest.fixture
@@ -76,7 +81,7 @@ def test_a_cooldown_from_an_empty_store_is_one_training_all_the_same(trained):
 
 
 def test_what_a_user_has_set_in_keras_changes_nothing(trained):
-    from epochwise.backend import keras
+    from epochwise.training.backend import keras
 
     plain = trained(ALONE)
     keras.config.set_epsilon(1e-3)
@@ -96,7 +101,7 @@ def test_code_that_was_edited_before_it_was_loaded_does_not_train(trained, monke
 
 def test_an_interrupted_training_loses_the_epoch_in_flight_only(trained, monkeypatch):
     alone = trained(ALONE, "train.epochs=3")
-    from epochwise.train import _Teller
+    from epochwise.training.loop import _Teller
 
     def interrupt(self, epoch, logs=None):
         if epoch == 2:
@@ -217,7 +222,7 @@ def test_a_network_that_is_gone_leaves_none_of_its_graphs(trained):
     """TensorFlow keeps some 7 MB of each traced training, unless the worker that goes on is relieved of them."""
     from tensorflow import Graph
 
-    from epochwise.release import release
+    from epochwise.training.graphs import release
 
     def kept() -> int:
         release()

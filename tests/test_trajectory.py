@@ -5,9 +5,9 @@ from importlib.metadata import version
 
 import pytest
 
-from epochwise import config
-from epochwise.schedule import learning_rate
-from epochwise.trajectory import PROCESS, legs, trajectory_key
+from epochwise.config import compose as config
+from epochwise.training.learning_rate import learning_rate
+from epochwise.trajectory.identity import PROCESS, legs, trajectory_key
 
 COOLDOWN = "train.cooldown_epochs=2"
 
@@ -65,7 +65,7 @@ def test_all_that_decides_a_training_is_in_its_identity(project, monkeypatch):
 
 def test_the_process_says_what_it_computes_with(project):
     """In a process of its own, for it is taken once."""
-    code = "from epochwise.trajectory import PROCESS; import json; print(json.dumps(PROCESS))"
+    code = "from epochwise.trajectory.identity import PROCESS; import json; print(json.dumps(PROCESS))"
     said = json.loads(
         project.ok("python", "-c", code, TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="1", TF_VAR_secret="s")
     )

@@ -9,8 +9,8 @@ import time
 import pytest
 from conftest import ROOT, clean_environment
 
-from epochwise import InputError
-from epochwise.worker import Worker, answered, end
+from epochwise.common.errors import InputError
+from epochwise.common.worker import Worker, answered, end
 
 
 def add(a, b):

@@ -6,8 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from epochwise import InputError, RunError, __version__
-from epochwise.project import find_root
+from epochwise import __version__
+from epochwise.common.errors import InputError, RunError
+from epochwise.common.paths import find_root
 
 FORMATS = ("table", "markdown", "csv", "json")
 _AFTER_REMOVAL = " (mend it, then `dvc checkout --force` brings back the outputs that DVC has removed)"
@@ -130,18 +131,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stage(arguments: argparse.Namespace, rest: list[str]) -> None:
-    from epochwise import config
+    from epochwise.config import compose as config
 
     if rest:
         raise InputError(f"unknown argument {rest[0]}; overrides are key=value")
     cfg = config.load(arguments.overrides)
     if arguments.stage == "check":
-        from epochwise.check import check_project
+        from epochwise.pipeline.checks import check_project
 
         check_project(cfg)
         print("configuration, data and dvc.yaml agree")
         return
-    from epochwise import pipeline
+    from epochwise.pipeline import stages as pipeline
 
     {
         "prepare": pipeline.prepare_stage,
@@ -151,7 +152,7 @@ def _stage(arguments: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _run(_: argparse.Namespace, rest: list[str]) -> None:
-    from epochwise.sweep import run
+    from epochwise.sweeps.command import run
 
     run(rest)
 
@@ -159,7 +160,8 @@ def _run(_: argparse.Namespace, rest: list[str]) -> None:
 def _compare(arguments: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise InputError(f"unknown argument {rest[0]}")
-    from epochwise import leaderboard, sweepdir
+    from epochwise.sweeps import leaderboard
+    from epochwise.sweeps import record as sweepdir
 
     root = find_root()
     board = leaderboard.make(root, sweepdir.find(root, _typed_path(arguments, arguments.sweep)))
@@ -174,7 +176,7 @@ def _promote(arguments: argparse.Namespace, rest: list[str]) -> None:
         raise InputError(f"unknown argument {rest[0]}")
     if arguments.run_id and arguments.sweep:
         raise InputError("--sweep names where the best run is looked for; leave it out if you name the run")
-    from epochwise.promote import promote
+    from epochwise.commands.promote import promote
 
     promote(arguments.run_id, _typed_path(arguments, arguments.sweep), arguments.force, arguments.params)
 
@@ -188,7 +190,7 @@ def _typed_path(arguments: argparse.Namespace, given: str | None) -> Path | str 
 def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise InputError(f"unknown argument {rest[0]}")
-    from epochwise.predict import predict
+    from epochwise.commands.predict import predict
 
     model = _typed_path(arguments, arguments.model)
     photos = [arguments.typed_in / photo for photo in arguments.photos]
@@ -198,7 +200,7 @@ def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:
 def _publish(arguments: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise InputError(f"unknown argument {rest[0]}")
-    from epochwise.publish import publish
+    from epochwise.commands.publish import publish
 
     publish([(arguments.typed_in / folder).resolve() for folder in arguments.folders])
 
@@ -206,7 +208,7 @@ def _publish(arguments: argparse.Namespace, rest: list[str]) -> None:
 def _reproduce(arguments: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise InputError(f"unknown argument {rest[0]}")
-    from epochwise.reproduce import reproduce
+    from epochwise.commands.reproduce import reproduce
 
     reproduce(arguments.run_id)
 

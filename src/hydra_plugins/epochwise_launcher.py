@@ -20,7 +20,7 @@ class EpochwiseLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs that are missing. Which of them failed is told by the sweep, and Hydra is not stopped by it."""
-        from epochwise import conductor
+        from epochwise.sweeps import executor as conductor
 
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         configs = dict(zip(numbers, map(self._compose, numbers, job_overrides), strict=True))

@@ -1,0 +1,98 @@
+"""Pictures for people. The same numbers give the same bytes."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+from epochwise.common.files import replacing
+from epochwise.training.history import Rows
+
+matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a file or a run is a $
+DPI = 120
+TRAINING, VALIDATION, MARK = "#4c72b0", "#dd8452", "#555555"
+
+
+def confusion_matrix(matrix: np.ndarray, path: Path) -> None:
+    """Draw counts of actual (rows) against predicted (columns), classes×classes; colours by share of the row."""
+    classes = len(matrix)
+    figure, axes = plt.subplots(figsize=(1.6 + 0.55 * classes, 1.2 + 0.55 * classes), layout="constrained")
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(matrix.shape):
+        if matrix[row, column]:
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=9)
+    axes.set(
+        xticks=range(classes),
+        yticks=range(classes),
+        xlabel="predicted",
+        ylabel="actual",
+        title=f"{np.trace(matrix):,} of {matrix.sum():,} test images right",
+    )
+    save(figure, path)
+
+
+def learning_curves(rows: Rows, path: Path, validation: str) -> None:
+    """Draw loss and accuracy by epoch, with the epoch marked after which the validation curve gets worse."""
+    epochs = [row["epoch"] for row in rows]
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for axes, metric, best in zip(panels, ("loss", "accuracy"), (np.argmin, np.argmax), strict=True):
+        values = [row[f"val_{metric}"] for row in rows]
+        axes.plot(epochs, [row[metric] for row in rows], "o-", color=TRAINING, label=f"{metric} (training)")
+        axes.plot(epochs, values, "o-", color=VALIDATION, label=f"val_{metric} ({validation})")
+        turn = epochs[int(best(values))]
+        note = "worse after" if turn < epochs[-1] else "best at the last epoch,"
+        axes.axvline(turn, color=MARK, linestyle="--", linewidth=1, label=f"val_{metric}: {note} {turn}")
+        axes.set(xlabel="epoch", ylabel=metric)
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    save(figure, path)
+
+
+def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Path, heading: str) -> None:
+    """Draw N×H×W×C pictures in 0…1 in a grid, each under its title."""
+    columns = min(6, max(1, len(pictures)))
+    rows = max(1, -(-len(pictures) // columns))
+    width, height = max(1.6 * columns, 5), 1.9 * rows + 0.6
+    # Placed by numbers: for so many small pictures a layout engine takes longer than all else that is drawn.
+    places = {"left": 0.02, "right": 0.98, "bottom": 0.1 / height, "top": 1 - 0.95 / height, "hspace": 0.4}
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, gridspec_kw=places)
+    figure.suptitle(heading, fontsize=11, y=1 - 0.15 / height, va="top")
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, picture, title, colour in zip(grid.flat, pictures, titles, colours, strict=False):
+        axes.imshow(_displayable(picture), cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(title, fontsize=9, color=colour)
+    save(figure, path)
+
+
+def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, path: Path) -> None:
+    """Draw one picture (H×W×C in 0…1) beside the probability of each class."""
+    predicted = int(np.argmax(probabilities))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.4), width_ratios=(1, 1.5), layout="constrained")
+    left.imshow(_displayable(picture), cmap="gray_r", vmin=0, vmax=1)
+    left.axis("off")
+    left.set_title(f"predicted {predicted} ({probabilities[predicted]:.1%}), actual {actual}", fontsize=10)
+    colours = ["tab:green" if index == actual else "tab:gray" for index in range(len(probabilities))]
+    right.bar(range(len(probabilities)), probabilities, color=colours)
+    right.set(xticks=range(len(probabilities)), ylim=(0, 1), xlabel="class", ylabel="probability")
+    save(figure, path)
+
+
+def _displayable(picture: np.ndarray) -> np.ndarray:
+    """Grey and RGB as they are; of any other number of channels, the first."""
+    return picture if picture.shape[-1] in (3, 4) else picture[..., 0]
+
+
+def save(figure: plt.Figure, path: Path) -> None:
+    """Write the figure as a PNG, and close it."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI)
+    plt.close(figure)
