@@ -1,14 +1,24 @@
-"""The two errors that a user sees.
+"""The errors that end a command, and their text.
 
 Exception
 ├── InputError    what the user gave is refused; the command ends with exit code 2
-└── RunError      a run started on good input and failed; the command ends with exit code 1
+└── RunError      a run that started on good input failed; the command ends with exit code 1
+    └── GitError  git refused or is not installed
 """
 
 
 class InputError(Exception):
-    """Something the user gave is refused: one line that says what, where and what would be right."""
+    """What the user gave is refused. The message is one line: what is wrong, where, and what would be right."""
 
 
 class RunError(Exception):
-    """A run started on good input and could not be completed."""
+    """A run that started on good input could not be completed."""
+
+
+class GitError(RunError):
+    """A git command failed, or git is not installed."""
+
+
+def one_line(error: object) -> str:
+    """The text of an error, or any text, with every run of white space replaced by one space."""
+    return " ".join(str(error).split())

@@ -1,18 +1,22 @@
-"""Files that are whole or not there: written under a temporary name, flushed, then renamed."""
+"""Read and write files. A file is either whole or not there: it is written under a temporary name, then renamed."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from epochwise.common.errors import InputError
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, of the same suffix; on success it becomes `path`, on failure it goes."""
+    """Yield a temporary path beside `path`, with the same suffix.
+
+    On success the temporary file is flushed to disk and renamed to `path`; on an exception it is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -29,13 +33,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: dict) -> None:
-    """Write strict JSON (a NaN raises ValueError), which is what DVC's metrics need."""
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write strict JSON, which DVC's metrics need. A NaN raises ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict:
-    """Raises InputError if `path` is not there or does not hold a JSON object."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises InputError if `path` does not exist or does not hold a JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -45,7 +49,7 @@ def read_json(path: Path) -> dict:
     return value
 
 
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes; `md5` gives the very md5 that dvc.lock records."""
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of a file's bytes. With `md5` it is the md5 that dvc.lock records."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()

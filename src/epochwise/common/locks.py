@@ -1,4 +1,4 @@
-"""One process at a time in a run directory: locks that the system frees with their process, however that ends."""
+"""Locks on run directories. The system releases a lock when its process ends, however that process ends."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from filelock import FileLock, Timeout
 
 
 @contextmanager
-def alone(root: Path, folder: Path) -> Iterator[bool]:
-    """Whether no process works in `folder`; if so, none does until this ends."""
-    lock = _lock(root, folder)
+def try_lock_directory(root: Path, directory: Path) -> Iterator[bool]:
+    """Yield whether `directory` could be locked at once. If so, no other process works in it until this ends."""
+    lock = _directory_lock(root, directory)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -24,13 +24,16 @@ def alone(root: Path, folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def at_work(root: Path, folder: Path) -> Iterator[None]:
-    """Work in `folder`, once no other process does: dvc may have been killed, and its child be at work."""
-    lock = _lock(root, folder)
+def lock_directory(root: Path, directory: Path) -> Iterator[None]:
+    """Lock `directory`. If another process holds the lock, print so and wait.
+
+    Such a process may be the child of a `dvc` that was killed: the child goes on working in the directory.
+    """
+    lock = _directory_lock(root, directory)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        print(f"{folder}: another process works here; waiting for its end", flush=True)
+        print(f"{directory}: another process works here; waiting until it ends", flush=True)
         lock.acquire()
     try:
         yield
@@ -38,13 +41,17 @@ def at_work(root: Path, folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def locks_folder(root: Path) -> Path:
-    """In none of the folders that a user may want to empty."""
+def lock_folder(root: Path) -> Path:
+    """Where lock files are kept: a folder that users have no reason to empty."""
     return root / ".epochwise"
 
 
-def _lock(root: Path, folder: Path) -> FileLock:
-    """By the folder's absolute path. The file stays: who waits for one that is removed does not see its successor."""
-    place = locks_folder(root) / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(place.with_suffix(".folder"))
+def _directory_lock(root: Path, directory: Path) -> FileLock:
+    """The lock of a directory, named by its absolute path.
+
+    Its file is never removed: a process that waits on a removed file would not see the file that replaces it.
+    """
+    name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()
+    path = lock_folder(root) / f"{name}.folder"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)

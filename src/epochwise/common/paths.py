@@ -1,4 +1,4 @@
-"""Where the project is, and where its main checkout."""
+"""Where the project is, where its main checkout is, and how a path is printed."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,10 @@ from epochwise.common.errors import InputError
 
 
 def find_root() -> Path:
-    """The project of the working directory: the first folder upwards with params.yaml and conf/.
+    """The project that the working directory is in: the nearest folder upwards that holds params.yaml and conf/.
 
-    Never that of the installed code: DVC runs stages in copies of the project. Raises InputError if there is none.
+    The location of the installed code is never used, because DVC runs stages in copies of the project.
+    Raises InputError if there is no project.
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -19,5 +20,15 @@ def find_root() -> Path:
 
 
 def main_root() -> Path:
-    """Where what outlives a copy of the project is kept; `dvc exp run` names its main checkout in DVC_ROOT."""
+    """The main checkout, which keeps what outlives a copy of the project. `dvc exp run` names it in DVC_ROOT."""
     return Path(os.environ.get("DVC_ROOT") or find_root()).resolve()
+
+
+def display_path(path: Path) -> str:
+    """A path as it is printed: relative to the project's root if it is inside it.
+
+    Bytes of a file name that are not text are replaced, so that the result can be printed.
+    """
+    root = find_root()
+    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    return os.fsencode(shown).decode(errors="replace")

@@ -1,28 +1,30 @@
-"""A worker: a process that runs one task after the other, so that what tasks import is imported once.
+"""A worker process that runs one task after the other, so that what the tasks import is imported once.
 
-It can be killed, run out of memory or call exit without taking anything else with it, and it ends with its parent.
+A worker can be killed or run out of memory without taking other processes with it, and it ends when its parent ends.
 """
 
 import gc
 import multiprocessing
 import os
 import signal
-import sys
 import textwrap
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any, NamedTuple
+from typing import Any
 
 from epochwise.common.errors import InputError, RunError
+from epochwise.common.processes import exit_on_sigterm
 
-LONGEST_REASON = 500  # characters; TensorFlow's go on for kilobytes, which are in the log
-GRACE = 30.0  # seconds for a run to tell how it ended before its process is killed
+LONGEST_REASON = 500  # characters; a reason from TensorFlow can have thousands, which the job's log holds in full
+GRACE = 30.0  # seconds that an interrupted run has to write how it ended before its process is killed
 
 
-class Answer(NamedTuple):
-    """What a task returned, or why it did not. `alive` is False if its process went with it."""
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task returned, or the reason why it failed. `alive` is False if the worker process ended with the task."""
 
     value: Any
     failure: str = ""
@@ -30,40 +32,41 @@ class Answer(NamedTuple):
 
 
 class Worker:
-    """One process, started at once; it is `idle` until it is given a task and after its answer was taken."""
+    """One process, started at once. It is `idle` until it is given a task, and again after its result was taken."""
 
-    def __init__(self):
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads is not safe
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+    def __init__(self, after_task: Callable[[], None] | None = None) -> None:
+        """`after_task` is called in the process after each task, for example to free memory."""
+        context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
+        self.connection, child_end = context.Pipe()
+        self.process = context.Process(target=_run_tasks, args=(child_end, after_task), daemon=True)
         self.process.start()
-        theirs.close()  # so that the end of the process is the end of the connection
+        child_end.close()  # so that the connection ends when the process ends
         self.task: Any = None
 
     @property
     def idle(self) -> bool:
         return self.task is None
 
-    def give(self, task: Any, function: Callable, *arguments: Any) -> None:
-        """Start `function`, which a module must have at its top level; `task` is the caller's name for it."""
+    def submit(self, task: Any, function: Callable[..., Any], *arguments: Any) -> None:
+        """Start `function`, which must be defined at the top level of a module. `task` is the caller's name for it."""
         self.task = task
-        with suppress(OSError):  # of a process that is gone, which `answer` tells
+        with suppress(OSError):  # the process has ended; `result` reports that
             self.connection.send((function, arguments))
 
-    def answer(self) -> Answer:
-        """Wait for what became of the task."""
+    def result(self) -> TaskResult:
+        """Wait for the task to end and return its result."""
         try:
-            answer = Answer(*self.connection.recv())
+            result = TaskResult(*self.connection.recv())
         except (EOFError, OSError):
             self.process.join()
             self.connection.close()
-            answer = Answer(None, _how(self.process.exitcode), alive=False)
+            result = TaskResult(None, _exit_reason(self.process.exitcode), alive=False)
         self.task = None
-        return answer
+        return result
 
 
-def end(workers: list[Worker]) -> None:
-    """Let idle processes go; interrupt busy ones as SIGTERM does, once, and kill those that then do not end."""
+def stop(workers: list[Worker]) -> None:
+    """End idle processes; send busy ones SIGTERM once, and kill those that do not end within GRACE seconds."""
     for worker in workers:
         worker.connection.close()
         if not worker.idle:
@@ -74,49 +77,44 @@ def end(workers: list[Worker]) -> None:
         worker.process.join()
 
 
-def answered(workers: list[Worker], seconds: float) -> list[Worker]:
-    """Those of the busy workers that have an answer, after waiting for one for at most so long."""
-    busy = {worker.connection: worker for worker in workers if not worker.idle}
+def wait_for_results(workers: list[Worker], seconds: float) -> list[Worker]:
+    """The busy workers that have a result, after waiting at most `seconds` for the first one."""
+    busy: dict[Any, Worker] = {worker.connection: worker for worker in workers if not worker.idle}
     return [busy[ready] for ready in connection.wait(list(busy), seconds)]
 
 
-def _work(theirs: connection.Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of the terminal; the parent decides
-    signal.signal(signal.SIGTERM, _leave)
+def _run_tasks(parent_end: Any, after_task: Callable[[], None] | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
+    exit_on_sigterm()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
-            function, arguments = theirs.recv()
+            function, arguments = parent_end.recv()
+            result: tuple[Any, ...]
             try:
-                answer = (function(*arguments),)
-            except Exception as error:  # a task may raise anything; the next one is none the worse for it
-                answer = (None, _reason(error))
-            theirs.send(answer)
-            del function, arguments, answer
-            if "tensorflow" in sys.modules:
-                from epochwise.training.graphs import release
-
-                release()
-            gc.collect()  # a model is full of cycles, and the next one needs the room
-
-
-def _leave(*_: object) -> None:
-    """SIGTERM may come from the parent and from the system: the second one must not stop a run from telling its end."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(143)
+                result = (function(*arguments),)
+            except Exception as error:  # a task may raise anything; the worker goes on with the next task
+                result = (None, _failure_reason(error))
+            parent_end.send(result)
+            del function, arguments, result
+            if after_task:
+                after_task()
+            gc.collect()  # a Keras model is full of reference cycles, and the next one needs the memory
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _reason(error: Exception) -> str:
-    said = textwrap.shorten(str(error), LONGEST_REASON, placeholder=" …")
-    return said if isinstance(error, (InputError, RunError)) and said else f"{type(error).__name__}: {said}"
+def _failure_reason(error: Exception) -> str:
+    reason = textwrap.shorten(str(error), LONGEST_REASON, placeholder=" …")
+    return reason if isinstance(error, (InputError, RunError)) and reason else f"{type(error).__name__}: {reason}"
 
 
-def _how(code: int | None) -> str:
+def _exit_reason(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         return f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
