@@ -1,8 +1,9 @@
-"""Overrides on the command line: parsed as Hydra does, expanded into a grid, and refused where they name nothing."""
+"""Overrides on the command line: parsed as Hydra does, expanded into the jobs of a grid, refused where unknown."""
 
 import difflib
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -11,61 +12,70 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, one_line
 
-SPECIAL = ("true", "false", "null", "nan", "inf")  # words that Hydra reads as values
+HYDRA_WORDS = ("true", "false", "null", "nan", "inf")  # Hydra reads these as values, not as text
+RENAMED_PRESETS = {"experiment=seed": "experiment=writeup"}
 
 
-def parse(overrides: Iterable[str]) -> list[Override]:
+def parse(typed: Iterable[str]) -> list[Override]:
     """Raises InputError for what is not `key=value`."""
-    parser, parsed = OverridesParser.create(), []
-    for override in overrides:
-        try:
-            parsed.append(parser.parse_override(override))
-        except HydraException as error:
-            raise InputError(f"not an override: {override}; write key=value") from error
-    return parsed
+    return [_parse_one(override) for override in typed]
 
 
-def grid(overrides: Iterable[str]) -> list[list[str]]:
-    """The jobs of a multirun, each its list of overrides, in Hydra's own order. Raises InputError on bad syntax."""
+@functools.lru_cache(maxsize=4096)  # Hydra's parser takes some milliseconds, and the jobs of a grid repeat overrides
+def _parse_one(override: str) -> Override:
     try:
-        return [job for batch in BasicSweeper.split_arguments(parse(overrides), None) for job in batch]
+        return OverridesParser.create().parse_override(override)
     except HydraException as error:
-        raise InputError(f"command line: not a grid of values: {' '.join(str(error).split())}") from error
+        raise InputError(f"not an override: {override}; write key=value") from error
 
 
-def text(key: str, value: object) -> str:
-    """`value` as the override that gives it to `key`."""
+def grid(typed: Iterable[str]) -> list[list[str]]:
+    """The jobs of a multirun, each as its list of overrides, in Hydra's own order. Raises InputError on bad syntax."""
+    try:
+        return [list(job) for batch in BasicSweeper.split_arguments(parse(typed), None) for job in batch]
+    except HydraException as error:
+        raise InputError(f"command line: not a grid of values: {one_line(error)}") from error
+
+
+def as_override(key: str, value: object) -> str:
+    """The override that gives `value` to `key`."""
     return f"{key}={_quoted(value)}"
 
 
-def refuse_unknown(overrides: Iterable[str], known: list[str], conf: Path) -> None:
-    """Raise InputError for an override whose key is neither `known` nor a group of `conf`, or of an unknown preset."""
-    groups = [str(folder.relative_to(conf)) for folder in conf.rglob("*") if folder.is_dir()]
-    for override in parse(overrides):
+def is_group(override: Override, conf: Path) -> bool:
+    """Whether the override chooses a file of a config group, such as `experiment=quick`."""
+    return (conf / override.key_or_group).is_dir() or override.key_or_group.startswith("hydra/")
+
+
+def refuse_unknown(typed: Iterable[str], known: Sequence[str], conf: Path) -> None:
+    """Raise InputError for an override whose key is neither `known` nor a config group, or that names no preset."""
+    groups = _groups(conf)
+    for override in parse(typed):
         key = override.key_or_group
         if override.is_sweep_override():
             raise InputError(f"command line: {override.input_line} is a sweep; use `epochwise run -m`")
         if key in groups and not key.startswith("hydra"):
             _refuse_unknown_preset(override, sorted(path.stem for path in (conf / key).glob("*.yaml")))
-        elif key not in known and not key.startswith(("hydra.", "hydra/")) and not _is_parent(key, known):
-            raise InputError(f"command line: unknown key {key}{nearest(key, [*known, *groups])}")
+        elif key not in known and not key.startswith(("hydra.", "hydra/")) and not _covers(key, known):
+            raise InputError(f"command line: unknown key {key}{did_you_mean(key, [*known, *groups])}")
 
 
-def nearest(key: str, known: list[str]) -> str:
-    """The end of a message: the known key that was probably meant, by its whole or by its last word."""
+def did_you_mean(key: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known key that is nearest to `key`, by its whole or by its last word."""
+    known = list(known)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     if not near:
-        words = {name.split(".")[-1]: name for name in reversed(known)}
-        near = [words[word] for word in difflib.get_close_matches(key.split(".")[-1], words, n=1, cutoff=0.6)]
+        by_word = {name.split(".")[-1]: name for name in reversed(known)}
+        near = [by_word[word] for word in difflib.get_close_matches(key.split(".")[-1], by_word, n=1, cutoff=0.6)]
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def place(key: str, overrides: Iterable[str], conf: Path) -> str:
-    """Which override or preset of `overrides` gave `key` its value; else the file of the parameters."""
-    parsed = parse(overrides)
-    if any(_is_parent(override.key_or_group, [key]) for override in parsed):
+def origin(key: str, typed: Iterable[str], conf: Path) -> str:
+    """Where `key` has its value from: the command line, the preset that an override names, or params.yaml."""
+    parsed = parse(typed)
+    if any(_covers(override.key_or_group, [key]) for override in parsed):
         return "command line"
     for override in parsed:
         preset = conf / override.key_or_group / f"{override.value()}.yaml"
@@ -74,25 +84,35 @@ def place(key: str, overrides: Iterable[str], conf: Path) -> str:
     return "params.yaml"
 
 
-def _is_parent(key: str, keys: list[str]) -> bool:
+@functools.cache
+def _groups(conf: Path) -> list[str]:
+    return [str(folder.relative_to(conf)) for folder in conf.rglob("*") if folder.is_dir()]
+
+
+def _covers(key: str, keys: Iterable[str]) -> bool:
+    """Whether `key` is one of `keys` or a mapping that holds one of them."""
     return any(other == key or other.startswith(f"{key}.") for other in keys)
 
 
 def _refuse_unknown_preset(override: Override, choices: list[str]) -> None:
-    chosen = override.value()
-    if chosen is not None and str(chosen) not in choices:
-        raise InputError(f"command line: no preset {override.key_or_group}={chosen}; there is {', '.join(choices)}")
-
-
-def _escaped(end: re.Match) -> str:
-    """Hydra reads backslashes as such but before a quote, where it reads two as one."""
-    backslashes, quote = end.groups()
-    return backslashes * 2 + (f"\\{quote}" if quote else "")
+    group, chosen = override.key_or_group, override.value()
+    if chosen is None or str(chosen) in choices:
+        return
+    renamed = RENAMED_PRESETS.get(f"{group}={chosen}")
+    if renamed:
+        raise InputError(f"command line: {group}={chosen} is now called {renamed}")
+    raise InputError(f"command line: no preset {group}={chosen}; there is {', '.join(choices)}")
 
 
 def _quoted(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(_quoted(item) for item in value)}]"
-    if isinstance(value, str) and (not value.isidentifier() or not value.isascii() or value.lower() in SPECIAL):
+    if isinstance(value, str) and (not value.isidentifier() or not value.isascii() or value.lower() in HYDRA_WORDS):
         return "'" + re.sub(r"(\\*)('|$)", _escaped, value) + "'"
     return str(value)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """Double the backslashes before a quote: Hydra reads two as one there, and takes all others as they are."""
+    backslashes, quote = match.groups()
+    return backslashes * 2 + (f"\\{quote}" if quote else "")

@@ -1,0 +1,134 @@
+"""One key in four places; what is refused, and how."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from epochwise.common.errors import InputError
+from epochwise.config import overrides
+from epochwise.config.compose import as_overrides, load
+from epochwise.config.schema import parameter_keys, parameters
+from epochwise.pipeline.datasets import check_data
+
+REFUSED = {
+    "model.dense_dropout=1.0": "model.dense_dropout must be in [0, 1), got 1.0 (command line)",
+    "model.conv_dropout=-0.1": "model.conv_dropout must be in [0, 1), got -0.1 (command line)",
+    "train.epochs=0": "train.epochs must be in 1…2147483647, got 0 (command line)",
+    "train.epochs=abc": "train.epochs: Value 'abc' of type 'str' could not be converted to Integer",
+    "train.epochs=1.5": "train.epochs: Value '1.5' of type 'float' could not be converted to Integer",
+    "train.batch_size=0": "train.batch_size must be in 1…2147483647, got 0 (command line)",
+    "train.learning_rate=nan": "train.learning_rate must be a number above 0, got nan (command line)",
+    "train.learning_rate=inf": "train.learning_rate must be a number above 0, got inf (command line)",
+    "train.precision=float64": "train.precision must be float32 or mixed_bfloat16, got 'float64' (command line)",
+    "train.decay_every=-1": "train.decay_every must be in 0…2147483647, got -1 (command line)",
+    "train.decay_factor=0": "train.decay_factor must be above 0 and at most 1, got 0.0 (command line)",
+    "train.cooldown_epochs=3": "train.cooldown_epochs must be in 0…2 (train.epochs), got 3 (command line)",
+    "trajectories.max_gb=-1": "trajectories.max_gb must be a number of 0 or more, got -1.0 (command line)",
+    "train.threads=0": "train.threads must be in 1…1024, got 0 (command line)",
+    "model.filters=[32]": "model.filters must be two whole numbers of 1 or more, got [32] (command line)",
+    "seed=-1": "seed must be in 0…2147483647, got -1 (command line)",
+    "train.epoch=3": "command line: unknown key train.epoch; did you mean train.epochs?",
+    "dropout=0.1": "command line: unknown key dropout; did you mean model.conv_dropout?",
+    "+train.foo=3": "command line: unknown key train.foo",
+    "experiment=sead": "command line: no preset experiment=sead; there is quick, writeup",
+    "experiment=seed": "command line: experiment=seed is now called experiment=writeup",
+    "train.epochs": "not an override: train.epochs; write key=value",
+    "train.epochs=2,3": "command line: train.epochs=2,3 is a sweep; use `epochwise run -m`",
+    "train.threads=99999999999": "train.threads must be in 1…1024, got 99999999999 (command line)",
+    "train={epochs:0}": "train.epochs must be in 1…2147483647, got 0 (command line)",
+    "train.epochs=${nope}": "configuration: ",
+    "~train": "configuration: ",
+    "tracking=null": "configuration: ",
+    "tracking.experiment=''": "tracking.experiment must be a name",
+    "hydra/launcher=nope": "Could not find 'hydra/launcher/nope'",
+    "prepare.source='~nobody-of-this-name/x'": "prepare.source: no file or folder '~nobody-of-this-name/x'",
+    f"prepare.source={'x' * 300}": "prepare.source: no file or folder",
+    "prepare.validation_size=1495": "prepare.validation_size must be 0, or 10…1490 for the 1500 training images",
+    "prepare.source=nope.npz": "prepare.source: no file or folder 'nope.npz'",
+    "prepare.train_size=1195": "prepare.train_size must be 0, or 10…1190 for the 1200 images that validation leaves",
+    "model.kernel_size=5": "model.kernel_size must be 4 or less for two convolutions of 8 pixels, got 5",
+    "model.pool_size=5": "model.pool_size must be 4 or less for the 4 pixels that it pools, got 5",
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_refused_with_one_line_that_says_what_would_be_right(project, override):
+    with pytest.raises(InputError) as refused:
+        check_data(load([override]))
+    assert REFUSED[override] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("epochs: 2", "epoch: 2", "params.yaml: unknown key train.epoch; did you mean train.epochs?"),
+        ("epochs: 2", "epochs: two", "params.yaml: train.epochs: Value 'two'"),
+        ("epochs: 2", "epochs: 0", "train.epochs must be in 1…2147483647, got 0 (params.yaml)"),
+        ("  epochs: 2", "", "configuration: lacks train.epochs; params.yaml gives every parameter a value"),
+        ("epochs: 2", "epochs: 2\n  epochs: 3", "params.yaml: not readable"),
+        ("seed: 0", "seed: [", "params.yaml: not readable"),
+        ("epochs: 2", "epochs: ${nope}", "configuration: "),
+        ("model:", "model: 3\nother:", "params.yaml: model must be a mapping, with model.filters"),
+    ],
+)
+def test_a_wrong_params_yaml_is_named(project, old, new, says):
+    project.edit("params.yaml", old, new)
+    with pytest.raises(InputError) as refused:
+        load([])
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_every_parameter_is_in_params_yaml_and_in_no_file_of_conf_but_presets(project):
+    params = OmegaConf.load("params.yaml")
+    assert tuple(parameters(params)) == parameter_keys()
+    for path in project.path.glob("conf/**/*.yaml"):
+        if path.parent.name != "experiment":
+            held = OmegaConf.load(path)
+            assert not [key for key in parameter_keys() if OmegaConf.select(held, key) is not None], path
+
+
+def test_command_line_wins_over_preset_and_preset_over_params(project):
+    assert load([]).train.epochs == 2
+    assert load(["experiment=quick"]).train.epochs == 8
+    assert load(["experiment=quick", "train.epochs=5"]).train.epochs == 5
+
+
+def test_the_writeup_preset_is_the_write_up_whatever_params_yaml_says(project):
+    project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
+    cfg = load(["experiment=writeup"])
+    assert OmegaConf.to_container(cfg.model) == {
+        "filters": [32, 64],
+        "kernel_size": 3,
+        "pool_size": 2,
+        "conv_dropout": 0.25,
+        "dense_dropout": 0.5,
+        "dense_units": 128,
+    }
+    assert (cfg.prepare.source, cfg.prepare.validation_size) == ("mnist", 0)
+    assert (cfg.train.epochs, cfg.train.batch_size, cfg.train.learning_rate) == (12, 32, 0.001)
+
+
+def test_parameters_as_overrides_compose_to_the_same_configuration(project):
+    wanted = load(["experiment=quick", r"prepare.source='some where/it\'s.npz'", "model.filters=[3,4]"])
+    project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
+    assert load(as_overrides(wanted)) == wanted
+
+
+def test_a_broken_preset_is_one_line(project):
+    (project.path / "conf/experiment/own.yaml").write_text("train: [")
+    with pytest.raises(InputError, match="^configuration: [^\n]*$"):
+        load(["experiment=own"])
+
+
+def test_interpolations_are_resolved(project):
+    assert load(["train.threads=${train.epochs}"]).train._get_node("threads")._value() == 2
+
+
+def test_grid_is_hydras_own(project):
+    assert overrides.grid(["train.epochs=1,2", "model.dense_dropout=0.25,0.5"]) == [
+        ["train.epochs=1", "model.dense_dropout=0.25"],
+        ["train.epochs=1", "model.dense_dropout=0.5"],
+        ["train.epochs=2", "model.dense_dropout=0.25"],
+        ["train.epochs=2", "model.dense_dropout=0.5"],
+    ]
