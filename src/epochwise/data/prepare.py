@@ -1,66 +1,53 @@
 """Stage 1, prepare: images of any source become N×H×W×C in 0…1 with one-hot labels, and a validation part is split off.
 
-The result is the same bytes every time: arrays are deflated one by one, and a zip written by NumPy carries no dates.
+The result is the same bytes every time: NumPy compresses the arrays one by one, and its zip files hold no dates.
 """
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from epochwise.common.errors import InputError
-from epochwise.common.files import digest, replacing, write_json
-from epochwise.data import sources
-from epochwise.data.prepared import ARCHIVE, META, Prepared
+from epochwise.common.files import file_digest, replacing, write_json
+from epochwise.data.prepared import ARCHIVE, META, Arrays, DataMeta, PreparedData
+from epochwise.data.sources import content_identity, load_images
+from epochwise.data.split import split
 
 
-def prepare(cfg: DictConfig, folder: Path, cache: Path) -> Prepared:
-    """Write the data set of `cfg.prepare` into `folder`. Raises InputError if its source cannot be had or read."""
-    images = sources.load(cfg.prepare.source, cache)
+def prepare(cfg: DictConfig, folder: Path, cache: Path) -> PreparedData:
+    """Write the data that `cfg.prepare` asks for into `folder`; downloads are kept in `cache`.
+
+    Raises InputError if the source cannot be fetched, read or split.
+    """
+    images = load_images(cfg.prepare.source, cache)
     training, validation = split(images.y_train, cfg.prepare)
     classes = int(images.y_train.max()) + 1
     parts = {
-        "train": (images.x_train[training], images.y_train[training]),
-        "validation": (images.x_train[validation], images.y_train[validation]),
-        "test": (images.x_test, images.y_test),
+        "train": _normalise(images.x_train[training], images.y_train[training], classes),
+        "validation": _normalise(images.x_train[validation], images.y_train[validation], classes),
+        "test": _normalise(images.x_test, images.y_test, classes),
     }
-    arrays = {}
-    for name, (x, y) in parts.items():
-        arrays[f"x_{name}"] = x.astype(np.float32) / np.float32(255)
-        arrays[f"y_{name}"] = np.eye(classes, dtype=np.float32)[y]
+    arrays: dict[str, Any] = {}
+    for part, (pixels, labels) in parts.items():
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = pixels, labels
     with replacing(folder / ARCHIVE) as temporary:
         np.savez_compressed(temporary, **arrays)
-    meta = {
-        "prepare": OmegaConf.to_container(cfg.prepare),
-        "source": sources.identity(cfg.prepare.source),
-        "image_shape": list(images.x_train.shape[1:]),
-        "classes": classes,
-        **{f"{name}_images": len(x) for name, (x, _) in parts.items()},
-        "sha256": digest(folder / ARCHIVE),
-    }
-    write_json(folder / META, meta)
-    return Prepared(folder, meta)
+    meta = DataMeta(
+        prepare=dict(cfg.prepare),
+        source=content_identity(cfg.prepare.source),
+        image_shape=list(images.x_train.shape[1:]),
+        classes=classes,
+        train_images=len(training),
+        validation_images=len(validation),
+        test_images=len(images.x_test),
+        sha256=file_digest(folder / ARCHIVE),
+    )
+    write_json(folder / META, asdict(meta))
+    return PreparedData(folder, meta)
 
 
-def split(labels: np.ndarray, prepare: DictConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and of the validation part, each ascending, with the classes in equal shares.
-
-    `prepare.train_size` images are then drawn from the training part, so that it leaves the validation part alone.
-    Raises InputError if a class has too few images for that.
-    """
-    training, validation = _draw(np.arange(len(labels)), labels, prepare.validation_size, prepare.split_seed)
-    if prepare.train_size:
-        _, training = _draw(training, labels, prepare.train_size, prepare.split_seed)
-    return training, validation
-
-
-def _draw(indices: np.ndarray, labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    if size == 0:
-        return indices, indices[:0]
-    from sklearn.model_selection import train_test_split
-
-    try:
-        rest, drawn = train_test_split(indices, test_size=size, stratify=labels[indices], random_state=seed)
-    except ValueError as error:  # scikit-learn says which class has too few
-        raise InputError(f"prepare: {size} of {len(indices)} images cannot be drawn, stratified: {error}") from error
-    return np.sort(rest), np.sort(drawn)
+def _normalise(pixels: np.ndarray, labels: np.ndarray, classes: int) -> Arrays:
+    """Pixels 0…255 as float32 in 0…1, and labels as one-hot float32."""
+    return pixels.astype(np.float32) / np.float32(255), np.eye(classes, dtype=np.float32)[labels]

@@ -1,8 +1,9 @@
-"""The prepared data: what prepare writes, and train, evaluate and predict read."""
+"""Prepared data: what the stage prepare writes, and train, evaluate and predict read."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,19 +13,40 @@ from epochwise.common.files import read_json
 ARCHIVE = "data.npz"
 META = "meta.json"
 
-
-KINDS = {  # of what is read in meta.json
-    **{"prepare": dict, "sha256": str, "image_shape": list, "classes": int},
-    **dict.fromkeys(("train_images", "validation_images", "test_images"), int),
-}
+Arrays = tuple[np.ndarray, np.ndarray]  # images float32 N×H×W×C in 0…1; labels float32 N×classes, one-hot
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A prepared data set. Images are float32 N×H×W×C in 0…1, labels float32 N×classes, one-hot."""
+class DataMeta:
+    """What meta.json says of prepared data: its parameters, its source, its sizes and its hash."""
+
+    prepare: dict[str, Any]  # the section `prepare` of the configuration that it was made with
+    source: str | None  # a name, or the sha256 of the source's content if that is a path
+    image_shape: list[int]  # H, W, C
+    classes: int
+    train_images: int
+    validation_images: int
+    test_images: int
+    sha256: str  # of data.npz
+
+    @staticmethod
+    def read(folder: Path) -> "DataMeta":
+        """Raises InputError if meta.json does not exist or does not describe prepared data."""
+        values = read_json(folder / META)
+        types: dict[str, Any] = {"prepare": dict, "sha256": str, "image_shape": list, "source": (str, type(None))}
+        given: dict[str, Any] = {field.name: values.get(field.name) for field in fields(DataMeta)}
+        for name, value in given.items():
+            if not isinstance(value, types.get(name, int)):
+                raise InputError(f"{folder / META}: does not describe prepared data: {name} is {value!r}")
+        return DataMeta(**given)
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A folder with prepared data: data.npz and meta.json."""
 
     folder: Path
-    meta: dict
+    meta: DataMeta
 
     @property
     def archive(self) -> Path:
@@ -32,25 +54,22 @@ class Prepared:
 
     @property
     def sha256(self) -> str:
-        return self.meta["sha256"]
+        return self.meta.sha256
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        return tuple(self.meta["image_shape"])
-
-    @property
-    def classes(self) -> int:
-        return self.meta["classes"]
+        return tuple(self.meta.image_shape)
 
     @property
     def validates_on_test(self) -> bool:
-        return self.meta["validation_images"] == 0
+        """Whether the test set doubles as validation set, because no validation images were split off."""
+        return self.meta.validation_images == 0
 
-    def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of `train`, `validation` or `test`; validation is the test set where there is no other.
+    def arrays(self, part: str) -> Arrays:
+        """Images and labels of `train`, `validation` or `test`.
 
-        Raises InputError if the archive is no longer the one that `meta` describes: minutes lie between two readings,
-        and the pipeline may have prepared other data meanwhile.
+        Raises InputError if the archive is not the one that `meta` describes. The pipeline may have prepared other
+        data since `meta` was read.
         """
         if part == "validation" and self.validates_on_test:
             part = "test"
@@ -63,12 +82,3 @@ class Prepared:
                     return arrays[f"x_{part}"], arrays[f"y_{part}"]
         except FileNotFoundError as error:
             raise InputError(f"{self.archive}: no prepared data here; run `dvc repro prepare` first") from error
-
-
-def read_meta(folder: Path) -> dict:
-    """meta.json of prepared data. Raises InputError if it is not there, or is none."""
-    meta = read_json(folder / META)
-    wrong = [key for key, kind in KINDS.items() if not isinstance(meta.get(key), kind)]
-    if wrong:
-        raise InputError(f"{folder / META}: does not describe prepared data: {wrong[0]} is {meta.get(wrong[0])!r}")
-    return meta
