@@ -1,104 +1,102 @@
-"""What identifies a training: all that decides it but its length, and the hashes over that."""
+"""What identifies a training: everything that decides it but its length, and the hashes over that."""
 
 import functools
 import hashlib
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
-
-from omegaconf import DictConfig
+from typing import Any, NamedTuple
 
 from epochwise.common.errors import RunError
-from epochwise.common.files import digest
-from epochwise.config.compose import parameters
-from epochwise.training.learning_rate import shared_epochs
+from epochwise.common.files import file_digest
+
+Identity = dict[str, Any]
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
-TRAINING_CODE = (
-    "training/backend.py",
-    "data/prepared.py",
-    "training/history.py",
-    "training/network.py",
-    "training/learning_rate.py",
-    "training/loop.py",
-)
-CPU = ("model name", "cpu family", "model", "stepping", "cache size", "CPU implementer", "CPU part")  # of /proc/cpuinfo
-INSTRUCTIONS = ("sse4", "fma", "avx", "amx", "asimd", "sve", "bf16", "i8mm")  # by which kernels are picked
-FLAGS = (  # environment that picks other kernels or devices; no wider, for Terraform's variables begin with TF_ too
+CPU_FIELDS = ("model name", "cpu family", "model", "stepping", "cache size", "CPU implementer", "CPU part")
+INSTRUCTION_SETS = ("sse4", "fma", "avx", "amx", "asimd", "sve", "bf16", "i8mm")  # kernels are chosen by these
+KERNEL_VARIABLES = (  # environment variables by which TensorFlow chooses kernels; not all of TF_, which Terraform uses
     *("TF_AUTO_MIXED_", "TF_CONV", "TF_CUDNN_", "TF_DETERMINISTIC_", "TF_DISABLE_", "TF_ENABLE_", "TF_FP16_"),
     *("TF_MATMUL_", "TF_MKL_", "TF_NUM_", "TF_ONEDNN_", "TF_SET_ONEDNN_", "TF_USE_", "TF_XLA_", "XLA_FLAGS"),
     *("ONEDNN_", "DNNL_", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE"),
 )
 
 
-class Leg(NamedTuple):
-    """A stretch of a training that has one identity, which is all that decides it: up to and with epoch `last`."""
+class Segment(NamedTuple):
+    """A part of a training with one identity: all epochs up to and including `last` that no earlier segment has."""
 
-    identity: dict
+    identity: Identity
     last: int
 
 
-def legs(cfg: DictConfig, data_sha256: str) -> list[Leg]:
-    """The stretches of a run, in order: the trunk, which runs of any length share, then what is of its own length."""
-    trunk, train = _trunk(cfg, data_sha256), cfg.train
-    if not train.cooldown_epochs:
-        return [Leg(trunk, train.epochs)]
-    length = {"train.epochs": train.epochs, "train.cooldown_epochs": train.cooldown_epochs}
-    own = Leg(trunk | {"parameters": trunk["parameters"] | length}, train.epochs)
-    return [Leg(trunk, shared_epochs(train)), own] if shared_epochs(train) else [own]
+def segments(parameters: Mapping[str, Any], data_sha256: str) -> list[Segment]:
+    """The segments of a run, in order: the epochs that runs of any length share, then those of its own cooldown.
+
+    `parameters` are the values of all parameters by dotted key.
+    """
+    shared, epochs = _shared_identity(parameters, data_sha256), parameters["train.epochs"]
+    cooldown = parameters["train.cooldown_epochs"]
+    if not cooldown:
+        return [Segment(shared, epochs)]
+    length = {"train.epochs": epochs, "train.cooldown_epochs": cooldown}
+    own = Segment(shared | {"parameters": shared["parameters"] | length}, epochs)
+    return [Segment(shared, epochs - cooldown), own] if epochs > cooldown else [own]
 
 
-def trajectory_key(identity: dict) -> str:
-    """SHA-256 over an identity, as JSON with sorted keys: the trajectory's name."""
+def trajectory_key(identity: Identity) -> str:
+    """The trajectory's name: SHA-256 over its identity, as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(cfg: DictConfig, data_sha256: str) -> str:
-    """SHA-256 that identifies a run: its trajectory, and how far along it."""
-    trajectory = trajectory_key(legs(cfg, data_sha256)[-1].identity)
-    return trajectory_key({"trajectory": trajectory, "epochs": cfg.train.epochs})
+def fingerprint(parameters: Mapping[str, Any], data_sha256: str) -> str:
+    """SHA-256 that identifies a run: its trajectory and its number of epochs."""
+    trajectory = trajectory_key(segments(parameters, data_sha256)[-1].identity)
+    return trajectory_key({"trajectory": trajectory, "epochs": parameters["train.epochs"]})
 
 
 @functools.cache
 def check_code() -> None:
-    """Raise RunError if code that trains was edited before this process had loaded it, but after it was hashed.
+    """Raise RunError if code that trains was edited after it was hashed, but before this process had imported it.
 
-    Called once all of it is loaded; what is edited later does not matter to this process.
+    Called once all of it is imported; edits after that do not reach this process.
     """
-    if _code() != PROCESS["code"]:
+    if training_code() != PROCESS["code"]:
         raise RunError("the code that trains was edited while this process started; start it again")
 
 
-def _trunk(cfg: DictConfig, data_sha256: str) -> dict:
-    decisive = {key: value for key, value in parameters(cfg).items() if key.startswith(("model.", "train.", "seed"))}
-    for key in ("train.epochs", "train.cooldown_epochs", *([] if cfg.train.decay_every else ["train.decay_factor"])):
-        del decisive[key]
-    return {"parameters": decisive, "data": data_sha256, **PROCESS}
+def training_code() -> dict[str, str]:
+    """SHA-256 of each file that decides a result: all of training/, and data/prepared.py."""
+    package = Path(__file__).parent.parent
+    files = [*sorted((package / "training").glob("*.py")), package / "data" / "prepared.py"]
+    return {path.relative_to(package).as_posix(): file_digest(path) for path in files}
 
 
-def _code() -> dict[str, str]:
-    here = Path(__file__).parent.parent
-    return {name: digest(here / name) for name in TRAINING_CODE}
+def _shared_identity(parameters: Mapping[str, Any], data_sha256: str) -> Identity:
+    deciding = {key: value for key, value in parameters.items() if key.startswith(("model.", "train.", "seed"))}
+    without_effect = [] if parameters["train.decay_every"] else ["train.decay_factor"]
+    for key in ("train.epochs", "train.cooldown_epochs", *without_effect):
+        del deciding[key]
+    return {"parameters": deciding, "data": data_sha256, **PROCESS}
 
 
 def _processor() -> dict[str, str]:
-    """What picks kernels and the sizes of their blocks, and so the order in which numbers are summed."""
-    about = _cpuinfo()
-    instructions = (about.get("flags") or about.get("Features") or "").split()
-    sizes = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
+    """What decides the kernels and their block sizes, and with them the order in which numbers are summed."""
+    cpu = _cpu_info()
+    instructions = (cpu.get("flags") or cpu.get("Features") or "").split()
+    caches = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
     return {
         "machine": platform.machine(),
-        **{key: about[key] for key in CPU if key in about},
-        "instructions": " ".join(sorted(flag for flag in instructions if flag.startswith(INSTRUCTIONS))),
-        "caches": " ".join(path.read_text().strip() for path in sizes),
-        "gpus": " ".join(_gpus()),
+        **{key: cpu[key] for key in CPU_FIELDS if key in cpu},
+        "instructions": " ".join(sorted(flag for flag in instructions if flag.startswith(INSTRUCTION_SETS))),
+        "caches": " ".join(path.read_text().strip() for path in caches),
+        "gpus": " ".join(_gpu_models()),
     }
 
 
-def _cpuinfo() -> dict[str, str]:
+def _cpu_info() -> dict[str, str]:
     """The fields of the first processor in /proc/cpuinfo; empty where there is no such file."""
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
@@ -107,16 +105,16 @@ def _cpuinfo() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
-def _gpus() -> list[str]:
-    """The models of NVIDIA's GPUs as their driver names them, found without starting TensorFlow."""
+def _gpu_models() -> list[str]:
+    """NVIDIA GPUs as their driver names them, found without starting TensorFlow."""
     found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return [path.read_text().partition("Model:")[2].partition("\n")[0].strip() for path in found]
 
 
-# Taken once, for a process loads its code, its libraries and its environment once.
-PROCESS = {
+# Read once: a process loads its code, its libraries and its environment once.
+PROCESS: dict[str, dict[str, str]] = {
     "versions": {name: version(name) for name in LIBRARIES},
-    "code": _code(),
+    "code": training_code(),
     "processor": _processor(),
-    "flags": {name: value for name, value in sorted(os.environ.items()) if name.startswith(FLAGS)},
+    "flags": {name: value for name, value in sorted(os.environ.items()) if name.startswith(KERNEL_VARIABLES)},
 }

@@ -1,7 +1,7 @@
-"""The state store: of each trajectory the exact state after each epoch, which any run may start from.
+"""The state store: for each trajectory the exact state after each epoch, from which any run may start.
 
 A state is one file, `EPOCH-SHA256.npz`, named by the hash of its bytes and written whole or not at all. One process
-trains a trajectory at a time, under a lock that the system frees with the process; the others take what it leaves.
+trains a trajectory at a time, under a lock that the system releases with the process; the others use its states.
 """
 
 import hashlib
@@ -19,148 +19,150 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from epochwise.common.files import replacing, write_json
-from epochwise.training.history import COLUMNS, Rows
-from epochwise.trajectory.identity import trajectory_key
+from epochwise.training.history import COLUMNS, History
+from epochwise.trajectory.identity import Identity, trajectory_key
 
-NAME = re.compile(r"(\d{5,})-([0-9a-f]{64})\.npz")  # the epoch, and the sha256 of the bytes
-IDENTITY = "identity.json"  # what the trajectory is, for whoever looks into the folder
-POLL = 0.1  # seconds between two looks at what another process trains; an epoch takes longer
-WRITING = 3600  # seconds after which a file that is still under a temporary name belongs to a process that died
-
-
-def kept_epoch(store: Path, key: str, most: int) -> int:
-    """The newest epoch up to `most` of which the trajectory `key` has a state, by the files' names; 0 if none."""
-    return max((epoch for epoch in _epochs(store / key).values() if epoch <= most), default=0)
+STATE_NAME = re.compile(r"(\d{5,})-([0-9a-f]{64})\.npz")  # the epoch, and the sha256 of the file's bytes
+IDENTITY_FILE = "identity.json"  # describes the trajectory to people who look into the folder
+POLL_INTERVAL = 0.1  # seconds between two looks at the states of another process; an epoch takes longer
+ABANDONED_AFTER = 3600  # seconds; a temporary file that is older belongs to a process that died
 
 
 @dataclass(frozen=True)
 class State:
-    """All variables of model and optimizer, in their order, after `epoch`; rows and seconds of each epoch up to it."""
+    """A training after `epoch`: the values of its variables, its history, and the seconds that each epoch took."""
 
     epoch: int
     variables: list[np.ndarray]
-    rows: Rows
+    history: History
     seconds: list[float]
     path: Path
 
 
-class States:
-    """The states of the trajectory with this identity, in a folder of `store`, kept within `max_gb` (10⁹ bytes).
+class StateStore:
+    """The states of one trajectory, in a folder of `store`. All trajectories together are kept within `max_gb`.
 
-    The store is there to save time: what the disk refuses costs a warning and the time, never the training.
+    The store only saves time. So an error of the disk costs a warning and the time, never the training.
     """
 
-    def __init__(self, store: Path, identity: dict, max_gb: float):
+    def __init__(self, store: Path, identity: Identity, max_gb: float) -> None:
+        """`max_gb` is in 10⁹ bytes."""
         self.store, self.folder, self.max_bytes = store, store / trajectory_key(identity), max_gb * 1e9
-        with self._warning("is not described"):
-            if not (self.folder / IDENTITY).exists():
-                write_json(self.folder / IDENTITY, identity)
+        with self._warning("the trajectory is not described"):
+            if not (self.folder / IDENTITY_FILE).exists():
+                write_json(self.folder / IDENTITY_FILE, identity)
 
     @contextmanager
-    def turn(self, epoch: int) -> Iterator[State | None]:
-        """Wait until the state of `epoch` is there or it is this process's turn to train towards it.
+    def turn_to_train(self, epoch: int) -> Iterator[State | None]:
+        """Wait until the state of `epoch` exists or it is this process's turn to train up to it.
 
-        Yields the newest sound state up to `epoch`, or None. While that is not the one of `epoch` itself, no other
-        process trains towards later ones, unless some that lay on its way were not kept.
+        Yields the newest undamaged state up to `epoch`, or None. Unless that is the state of `epoch` itself, no other
+        process trains later epochs of this trajectory meanwhile; the one exception is a process that waited for a
+        state which has since been removed to make room.
         """
         lock = FileLock(self.folder / ".lock")
         try:
-            with self._warning("no lock: others may train the same"):
+            with self._warning("no lock; other processes may train the same epochs"):
                 self._wait(lock, epoch)
             yield self._newest(epoch)
         finally:
             lock.release()
 
+    def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
+        """Keep the state after the last epoch of `history`. If the disk refuses, print a warning."""
+        stream = io.BytesIO()
+        rows = np.array([[row[column] for column in COLUMNS] for row in history])
+        arrays = {f"variable_{index:03}": value for index, value in enumerate(variables)}
+        np.savez(stream, allow_pickle=False, history=rows, seconds=np.array(seconds), **arrays)
+        content = stream.getvalue()
+        name = f"{len(history):05}-{hashlib.sha256(content).hexdigest()}.npz"
+        with self._warning(f"epoch {len(history)} is not kept"), replacing(self.folder / name) as temporary:
+            temporary.write_bytes(content)
+        with self._warning("old states are not removed"):
+            self._remove_oldest()
+
     def _wait(self, lock: FileLock, epoch: int) -> None:
-        """Return once `lock` is held, or whoever holds it has come to `epoch` or is past it."""
-        told = False
+        """Return once `lock` is held, or the process that holds it has written the state of `epoch` or a later one."""
+        printed = False
         while True:
             try:
-                lock.acquire(timeout=POLL, poll_interval=POLL)
+                lock.acquire(timeout=POLL_INTERVAL, poll_interval=POLL_INTERVAL)
                 return
             except Timeout:
                 if max(_epochs(self.folder).values(), default=0) >= epoch:
                     return
-            if not told:
+            if not printed:
                 print(
-                    f"another process trains this trajectory; waiting until it has come to epoch {epoch}, or ends",
+                    f"another process trains this trajectory; waiting until it has trained epoch {epoch}, or ends",
                     flush=True,
                 )
-                told = True
+                printed = True
 
-    def write(self, variables: list[np.ndarray], rows: Rows, seconds: list[float]) -> None:
-        """Keep the state after the last of `rows`. A disk that refuses it costs a warning, not the training."""
-        stream = io.BytesIO()
-        told = np.array([[row[column] for column in COLUMNS] for row in rows])
-        arrays = {f"variable_{index:03}": value for index, value in enumerate(variables)}
-        np.savez(stream, allow_pickle=False, history=told, seconds=np.array(seconds), **arrays)
-        content = stream.getvalue()
-        name = f"{len(rows):05}-{hashlib.sha256(content).hexdigest()}.npz"
-        with self._warning(f"epoch {len(rows)} is not kept"), replacing(self.folder / name) as temporary:
-            temporary.write_bytes(content)
-        with self._warning("no room is made"):
-            self._shrink()
-
-    def _newest(self, most: int) -> State | None:
-        """The newest sound state up to `most`; unsound ones are named in a warning and removed."""
-        found = _epochs(self.folder)
-        for path in sorted((path for path in found if found[path] <= most), key=found.get, reverse=True):
+    def _newest(self, last: int) -> State | None:
+        """The newest undamaged state up to epoch `last`. Damaged ones are named in a warning and removed."""
+        epochs = _epochs(self.folder)
+        for path in sorted((path for path in epochs if epochs[path] <= last), key=epochs.__getitem__, reverse=True):
+            # FileNotFoundError: another process has removed the state to make room.
             with self._warning(f"{path.name} is not readable, so not used"), suppress(FileNotFoundError):
-                state = _read(path)  # or another process has made room
+                state = _read(path)
                 if state:
                     return state
                 print(f"warning: {path}: damaged, so not used, and removed", file=sys.stderr)
                 path.unlink(missing_ok=True)
         return None
 
-    def _shrink(self) -> None:
-        """Remove what was not used for longest, of all trajectories, until the store is within its size."""
-        kept = []
+    def _remove_oldest(self) -> None:
+        """Remove the states of any trajectory that were not used for longest, until the store is within its size."""
+        states = []
         for path in self.store.glob("*/*.npz"):
             with suppress(FileNotFoundError):
-                about = path.stat()
-                if NAME.fullmatch(path.name):
-                    kept.append((about.st_mtime_ns, path, about.st_size))
-                elif path.name.startswith(".") and about.st_mtime < time.time() - WRITING:
+                status = path.stat()
+                if STATE_NAME.fullmatch(path.name):
+                    states.append((status.st_mtime_ns, path, status.st_size))
+                elif path.name.startswith(".") and status.st_mtime < time.time() - ABANDONED_AFTER:
                     path.unlink()
-        before = size = sum(bytes_ for _, _, bytes_ in kept)
-        for _, path, bytes_ in sorted(kept):
+        before = size = sum(state_size for _, _, state_size in states)
+        for _, path, state_size in sorted(states):
             if size <= self.max_bytes:
                 break
             path.unlink(missing_ok=True)
-            size -= bytes_
+            size -= state_size
         if size < before:
-            within = f"to stay within trajectories.max_gb={self.max_bytes / 1e9:g}"
-            print(f"{(before - size) / 1e6:.1f} MB of {self.store.name} removed {within}", flush=True)
+            limit = f"to stay within trajectories.max_gb={self.max_bytes / 1e9:g}"
+            print(f"{(before - size) / 1e6:.1f} MB of {self.store.name} removed {limit}", flush=True)
 
     @contextmanager
-    def _warning(self, what: str) -> Iterator[None]:
+    def _warning(self, outcome: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            print(f"warning: {self.folder}: {what} ({error})", file=sys.stderr)
+            print(f"warning: {self.folder}: {outcome} ({error})", file=sys.stderr)
+
+
+def newest_epoch(store: Path, key: str, last: int) -> int:
+    """The newest epoch up to `last` of which the trajectory `key` has a state, by the files' names; 0 if none."""
+    return max((epoch for epoch in _epochs(store / key).values() if epoch <= last), default=0)
 
 
 def _epochs(folder: Path) -> dict[Path, int]:
-    names = ((path, NAME.fullmatch(path.name)) for path in folder.glob("*.npz"))
+    names = ((path, STATE_NAME.fullmatch(path.name)) for path in folder.glob("*.npz"))
     return {path: int(match[1]) for path, match in names if match}
 
 
 def _read(path: Path) -> State | None:
-    """A state, marked as used; None if its bytes are not those that were written, or not those of a state."""
-    content = path.read_bytes()
-    epoch, sha256 = NAME.fullmatch(path.name).groups()
-    if hashlib.sha256(content).hexdigest() != sha256:
+    """A state, marked as used now; None if its bytes are not those that were written, or not those of a state."""
+    content, match = path.read_bytes(), STATE_NAME.fullmatch(path.name)
+    if not match or hashlib.sha256(content).hexdigest() != match[2]:
         return None
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
-            told, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
-        rows = [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in told]
-    except Exception:  # zip, deflate and header errors, of a file that somebody has named so
+            rows, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
+        history = [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in rows]
+    except Exception:  # zip, deflate and header errors, of a foreign file that was given a state's name
         return None
-    if len(rows) != int(epoch):
+    if len(history) != int(match[1]):
         return None
     with suppress(OSError):
         os.utime(path)
-    return State(int(epoch), variables, rows, seconds, path)
+    return State(int(match[1]), variables, history, seconds, path)

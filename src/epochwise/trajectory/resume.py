@@ -1,0 +1,87 @@
+"""Train a run: from the newest state of its trajectory if there is one, else from nothing; keep each epoch's state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from epochwise.config.schema import parameters
+from epochwise.data.prepared import PreparedData
+from epochwise.training.history import History
+from epochwise.training.loop import Training
+from epochwise.trajectory.identity import Segment, check_code, segments
+from epochwise.trajectory.states import State, StateStore
+
+
+@dataclass
+class Progress:
+    """How far a run has come, after an epoch or after a state was restored."""
+
+    history: History = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # that each epoch of the history took, whichever run trained it
+    epochs_reused: int = 0  # the first epochs of the history, which another run or an earlier attempt has trained
+    steps_trained: int = 0  # batches that this run has trained
+    reused_from: Path | None = None  # the state that was restored, until the next epoch is trained
+
+    @property
+    def epochs_trained(self) -> int:
+        return len(self.history) - self.epochs_reused
+
+    @property
+    def train_seconds(self) -> float:
+        """What this run's own epochs took."""
+        return sum(self.seconds[self.epochs_reused :])
+
+
+def train(cfg: DictConfig, data: PreparedData, store: Path | None, report: Callable[[Progress], None]) -> Training:
+    """Train for `cfg.train.epochs` and return the network. `report` is called after each epoch, its state being kept.
+
+    `store` is the folder of the state store; with None nothing is reused or kept. Raises RunError if the loss is no
+    longer a finite number, or if the code that trains was edited while this process started.
+    """
+    check_code()
+    run = _Resumed(Training(cfg, data), report)
+    if store is None:
+        run.fit(cfg.train.epochs, None)
+    else:
+        run.advance(store, segments(parameters(cfg), data.sha256))
+    return run.training
+
+
+class _Resumed:
+    """A training, and how its epochs came about."""
+
+    def __init__(self, training: Training, report: Callable[[Progress], None]) -> None:
+        self.training, self.report, self.progress = training, report, Progress()
+
+    def advance(self, store: Path, parts: list[Segment]) -> None:
+        """Get to the end of the last segment, from its newest state or else by way of the segments before it."""
+        *before, segment = parts
+        states = StateStore(store, segment.identity, self.training.cfg.trajectories.max_gb)
+        with states.turn_to_train(segment.last) as state:
+            if state:
+                self._restore(state)
+            elif before:
+                self.advance(store, before)
+            self.fit(segment.last, states)
+
+    def fit(self, last: int, states: StateStore | None) -> None:
+        """Train up to and including epoch `last`, keep each epoch's state, then report it."""
+
+        def after_epoch(seconds: float) -> None:
+            progress, history = self.progress, self.training.history
+            progress.history = list(history)
+            progress.seconds.append(seconds)
+            progress.steps_trained += self.training.steps_per_epoch
+            progress.reused_from = None
+            if states:
+                states.write(self.training.variables(), history, progress.seconds)
+            self.report(progress)
+
+        self.training.fit(last, after_epoch)
+
+    def _restore(self, state: State) -> None:
+        self.training.restore(state.variables, state.history)
+        self.progress = Progress(list(state.history), list(state.seconds), state.epoch, reused_from=state.path)
+        self.report(self.progress)

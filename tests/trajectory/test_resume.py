@@ -1,0 +1,198 @@
+"""A run of E epochs is the first E epochs of its trajectory, to the bit, whichever epochs it takes from the store."""
+
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from epochwise.common.errors import RunError
+from epochwise.config.compose import load
+from epochwise.config.limits import PRECISIONS
+from epochwise.config.schema import parameter_keys
+from epochwise.data.sources import load_images
+from epochwise.pipeline.datasets import prepared_for
+from epochwise.pipeline.directories import state_store
+from epochwise.runs.directory import RunDirectory
+from epochwise.training.history import History
+from epochwise.trajectory import identity, resume
+from epochwise.trajectory.resume import Progress
+
+ALONE = "train.reuse=false"
+STEPS = 38  # of an epoch: 1,200 images in batches of 32, the last one of 16
+
+
+class Trained(NamedTuple):
+    weights: str  # sha256
+    history: History
+    progress: Progress
+    run: RunDirectory
+
+    @property
+    def costs(self) -> tuple[int, int, int]:
+        progress = self.progress
+        return progress.epochs_trained, progress.epochs_reused, progress.steps_trained
+
+
+@pytest.fixture
+def trained(project, tensors):
+    """Train with overrides; the model is written to a directory of its own."""
+    from epochwise.training.model_file import save_model, weights_sha256
+
+    numbers = iter(range(100))
+
+    def train(*overrides: str) -> Trained:
+        cfg = load(list(overrides))
+        run, reports = RunDirectory(project.path / "outputs" / "test" / str(next(numbers))), []
+        training = resume.train(cfg, prepared_for(cfg), state_store(cfg), reports.append)
+        run.write_history(training.history)
+        run.write_config(cfg)
+        save_model(training.model, run.model)
+        return Trained(weights_sha256(training.model), training.history, reports[-1], run)
+
+    return train
+
+
+def assert_same(one: Trained, other: Trained) -> None:
+    assert one.weights == other.weights
+    assert one.run.history.read_bytes() == other.run.history.read_bytes()
+    assert one.run.model.read_bytes() == other.run.model.read_bytes()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_each_epoch_is_trained_once_and_nothing_changes(trained, precision):
+    alone = {epochs: trained(ALONE, f"train.epochs={epochs}", f"train.precision={precision}") for epochs in (1, 2, 4)}
+    for epochs, costs in ((2, (2, 0, 2 * STEPS)), (4, (2, 2, 2 * STEPS)), (1, (0, 1, 0)), (4, (0, 4, 0))):
+        shared = trained(f"train.epochs={epochs}", f"train.precision={precision}")
+        assert_same(shared, alone[epochs])
+        assert shared.costs == costs
+        assert bool(shared.progress.train_seconds) == bool(costs[0])
+        assert len(shared.progress.seconds) == epochs and min(shared.progress.seconds) > 0
+
+
+@pytest.mark.parametrize("schedule", [["train.decay_every=1"], ["train.cooldown_epochs=1"]])
+def test_schedules_share_epochs_and_nothing_changes(trained, schedule):
+    """What comes before a cooldown is shared with a constant rate; the cooldown belongs to the run's own length."""
+    trained("train.epochs=2", *schedule)
+    if "train.cooldown_epochs=1" in schedule:
+        assert trained("train.epochs=1").costs == (0, 1, 0)
+        assert trained("train.epochs=2").costs == (1, 1, STEPS)
+    longer = trained("train.epochs=4", *schedule)
+    assert longer.costs[:2] == (2, 2)
+    assert_same(longer, trained(ALONE, "train.epochs=4", *schedule))
+    assert trained("train.epochs=4", *schedule).costs == (0, 4, 0)
+
+
+def test_a_cooldown_from_an_empty_store_is_the_same_training(trained):
+    schedule = ["train.epochs=3", "train.cooldown_epochs=2"]
+    assert_same(trained(*schedule), trained(ALONE, *schedule))
+
+
+def test_same_seed_same_bits_another_seed_others(trained, project):
+    first, again, other = trained(ALONE), trained(ALONE), trained(ALONE, "seed=1")
+    assert_same(first, again)
+    assert first.weights != other.weights
+    assert first.run.config.read_bytes() == again.run.config.read_bytes()
+    assert first.costs == (2, 0, 2 * STEPS)
+    assert not (project.path / "trajectories").exists()
+
+
+def test_fewer_epochs_are_the_first_of_more(trained):
+    short, long = trained(ALONE, "train.epochs=1"), trained(ALONE, "train.epochs=3")
+    assert long.history[:1] == short.history
+    assert [row["epoch"] for row in long.history] == [1, 2, 3]
+
+
+def test_keras_settings_of_the_user_change_nothing(trained):
+    from epochwise.training.backend import keras
+
+    plain = trained(ALONE)
+    keras.config.set_epsilon(1e-3)
+    keras.config.set_max_epochs(1)
+    keras.config.set_max_steps_per_epoch(3)
+    assert_same(trained(ALONE), plain)
+
+
+def test_code_that_was_edited_before_it_was_imported_does_not_train(trained, monkeypatch):
+    identity.check_code.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setitem(identity.PROCESS, "code", {"training/loop.py": "another"})
+        with pytest.raises(RunError, match="was edited while this process started"):
+            trained()
+    trained("train.epochs=1")
+
+
+def test_an_interrupted_training_loses_only_the_epoch_in_flight(trained, monkeypatch):
+    from epochwise.training.loop import keras
+
+    alone = trained(ALONE, "train.epochs=3")
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.callbacks.LearningRateScheduler, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained("train.epochs=3")
+    again = trained("train.epochs=3")
+    assert again.costs == (1, 2, STEPS)
+    assert_same(again, alone)
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_in_any_state_changes_no_result(trained, project, capsys):
+    alone, draw = trained(ALONE, "train.epochs=3"), random.Random(0)
+    trained("train.epochs=3")
+    for epoch in (1, 2, 3):
+        (path,) = project.path.glob(f"trajectories/*/0000{epoch}-*.npz")
+        content = bytearray(path.read_bytes())
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        assert_same(trained(f"train.epochs={epoch}"), trained(ALONE, f"train.epochs={epoch}"))
+        assert_same(trained("train.epochs=3"), alone)
+        assert f"{path}: damaged" in capsys.readouterr().err
+
+
+OTHER_VALUES = {  # another value for every parameter that decides a training, but train.threads, set once a process
+    "seed": "1",
+    "prepare.source": "own.npz",
+    "prepare.validation_size": "200",
+    "prepare.train_size": "600",
+    "prepare.split_seed": "1",
+    "model.filters": "[32,63]",
+    "model.kernel_size": "2",
+    "model.pool_size": "3",
+    "model.conv_dropout": "0.3",
+    "model.dense_dropout": "0.4",
+    "model.dense_units": "127",
+    "train.epochs": "2",
+    "train.batch_size": "33",
+    "train.learning_rate": "0.002",
+    "train.decay_every": "1",
+    "train.decay_factor": "0.3",
+    "train.cooldown_epochs": "1",
+    "train.precision": "mixed_bfloat16",
+}
+BESIDE = {  # what must be set for a parameter to have an effect
+    "train.epochs": [],
+    "train.decay_every": ["train.epochs=2"],
+    "train.decay_factor": ["train.epochs=2", "train.decay_every=1"],
+}
+
+
+@pytest.mark.slow
+def test_every_parameter_reaches_the_weights(trained, project):
+    assert {*OTHER_VALUES, "train.threads"} == set(parameter_keys())
+    raw = load_images("digits", Path())
+    np.savez(project.path / "own.npz", **raw._replace(x_train=255 - raw.x_train)._asdict())
+    weights = {trained("train.epochs=1").weights}
+    for key, value in OTHER_VALUES.items():
+        beside = BESIDE.get(key, ["train.epochs=1"])
+        result = trained(*beside, f"{key}={value}")
+        written = OmegaConf.select(OmegaConf.load(result.run.config), key)
+        assert str(list(written) if OmegaConf.is_list(written) else written).replace(" ", "") == value
+        assert result.weights not in weights, key
+        weights.add(result.weights)
