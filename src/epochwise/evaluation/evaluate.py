@@ -1,4 +1,4 @@
-"""Stage 3, evaluate: the test set scored, as metrics, a confusion matrix and pictures."""
+"""Evaluate a run: metrics.json, the confusion matrix and pictures."""
 
 import csv
 import io
@@ -6,58 +6,52 @@ from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
+from sklearn.metrics import confusion_matrix
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_json, write_text
-from epochwise.data.prepared import Prepared
+from epochwise.data.prepared import PreparedData
 from epochwise.evaluation import figures
-from epochwise.runs import directory as rundir
-from epochwise.training import history
-from epochwise.training.backend import configure, keras
-from epochwise.training.network import SCORING_BATCH, load_model, weights_sha256
+from epochwise.evaluation.files import CONFUSION_MATRIX
+from epochwise.evaluation.scoring import score
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import RunRecord
+from epochwise.training.backend import configure
+from epochwise.training.history import summarize
+from epochwise.training.model_file import load_model, weights_sha256
 
-WORST = 24  # mistakes shown
+MAX_MISTAKES = 24  # shown in mistakes.png
 
 
-def evaluate(cfg: DictConfig, prepared: Prepared, trained: Path, folder: Path, record: dict) -> dict[str, float]:
-    """Score the model in `trained` on the test set, write EVALUATED into `folder`; returns what metrics.json holds.
+def evaluate(cfg: DictConfig, data: PreparedData, run: RunDirectory, record: RunRecord) -> dict[str, float]:
+    """Score the run's model on the test set, write EVALUATION_FILES, and return what metrics.json holds.
 
     Raises InputError if the model is not the one of `record`, so that no run is credited with another's score.
     """
     configure(cfg.train.threads)
-    model = load_model(trained / rundir.MODEL)
-    if weights_sha256(model) != record["weights_sha256"]:
-        raise InputError(f"{trained / rundir.MODEL}: is not the model of run {record['run_id']} beside it; train again")
-    images, labels = prepared.arrays("test")
-    probabilities = model.predict(images, batch_size=SCORING_BATCH, verbose=0)
+    model = load_model(run.model)
+    if weights_sha256(model) != record.weights_sha256:
+        raise InputError(f"{run.model}: is not the model of run {record.run_id} beside it; train again")
+    images, labels = data.arrays("test")
+    probabilities, loss = score(model, images, labels)
     actual, predicted = labels.argmax(axis=1), probabilities.argmax(axis=1)
-    tested = {
-        "test_loss": float(np.mean(keras.losses.categorical_crossentropy(labels, probabilities))),
-        "test_accuracy": float(np.mean(actual == predicted)),
-    }
-
-    rows = history.read(trained / rundir.HISTORY)
-    metrics = history.summary(rows) | tested
-    _write_pairs(actual, predicted, folder / "confusion_matrix.csv")
-    figures.confusion_matrix(count_pairs(actual, predicted, prepared.classes), folder / "confusion_matrix.png")
-    validation = "the test set" if prepared.validates_on_test else "validation"
-    figures.learning_curves(rows, folder / "learning_curves.png", validation)
+    history = run.read_history()
+    metrics = summarize(history) | {"test_loss": loss, "test_accuracy": float(np.mean(actual == predicted))}
+    folder = run.evaluation
+    _write_pairs(actual, predicted, folder / CONFUSION_MATRIX)
+    counts = confusion_matrix(actual, predicted, labels=range(data.meta.classes))
+    figures.confusion_matrix(counts, folder / "confusion_matrix.png")
+    validation = "the test set" if data.validates_on_test else "validation"
+    figures.learning_curves(history, folder / "learning_curves.png", validation)
     _draw_mistakes(images, actual, probabilities, folder / "mistakes.png")
     shown = int(np.random.default_rng(cfg.seed).integers(len(images)))
     figures.prediction(images[shown], probabilities[shown], int(actual[shown]), folder / "random_digit.png")
-    write_json(folder / rundir.METRICS, metrics)
+    write_json(run.metrics, metrics)
     return metrics
 
 
-def count_pairs(actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Confusion matrix, classes×classes counts: rows are the actual class, columns the predicted one."""
-    from sklearn.metrics import confusion_matrix
-
-    return confusion_matrix(actual, predicted, labels=range(classes))
-
-
 def _write_pairs(actual: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    """One row a test image, which is what DVC's confusion template counts."""
+    """One row a test image: the form that DVC's confusion template counts."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("actual", "predicted"))
@@ -66,10 +60,10 @@ def _write_pairs(actual: np.ndarray, predicted: np.ndarray, path: Path) -> None:
 
 
 def _draw_mistakes(images: np.ndarray, actual: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
-    """The wrong predictions, the most confident first."""
+    """The images with a wrong prediction, the most confident predictions first."""
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != actual)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:WORST]
-    titles = [f"{actual[i]} taken for {predicted[i]}\n{confidence[i]:.1%} sure" for i in worst]
-    heading = f"the {len(worst)} worst of {len(wrong)} mistakes" if len(wrong) else "no mistakes"
-    figures.images(images[worst], titles, ["tab:red"] * len(worst), path, heading)
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:MAX_MISTAKES]
+    titles = [f"{actual[i]} taken for {predicted[i]}\n{confidence[i]:.1%} sure" for i in shown]
+    heading = f"the {len(shown)} most confident of {len(wrong)} mistakes" if len(wrong) else "no mistakes"
+    figures.images(images[shown], titles, ["tab:red"] * len(shown), path, heading)

@@ -1,4 +1,4 @@
-"""Pictures for people. The same numbers give the same bytes."""
+"""Draw pictures of a run with Matplotlib. The same numbers give the same bytes."""
 
 from pathlib import Path
 
@@ -7,12 +7,13 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from epochwise.common.files import replacing
-from epochwise.training.history import Rows
+from epochwise.training.history import History
 
-matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a file or a run is a $
+matplotlib.rcParams["text.parse_math"] = False  # names of files and runs may hold a $, which is no formula
 DPI = 120
 TRAINING, VALIDATION, MARK = "#4c72b0", "#dd8452", "#555555"
 
@@ -37,13 +38,16 @@ def confusion_matrix(matrix: np.ndarray, path: Path) -> None:
     save(figure, path)
 
 
-def learning_curves(rows: Rows, path: Path, validation: str) -> None:
-    """Draw loss and accuracy by epoch, with the epoch marked after which the validation curve gets worse."""
-    epochs = [row["epoch"] for row in rows]
+def learning_curves(history: History, path: Path, validation: str) -> None:
+    """Draw loss and accuracy by epoch, with the epoch marked after which the validation curve gets worse.
+
+    `validation` names the images that val_loss and val_accuracy were measured on.
+    """
+    epochs = [row["epoch"] for row in history]
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for axes, metric, best in zip(panels, ("loss", "accuracy"), (np.argmin, np.argmax), strict=True):
-        values = [row[f"val_{metric}"] for row in rows]
-        axes.plot(epochs, [row[metric] for row in rows], "o-", color=TRAINING, label=f"{metric} (training)")
+        values = [row[f"val_{metric}"] for row in history]
+        axes.plot(epochs, [row[metric] for row in history], "o-", color=TRAINING, label=f"{metric} (training)")
         axes.plot(epochs, values, "o-", color=VALIDATION, label=f"val_{metric} ({validation})")
         turn = epochs[int(best(values))]
         note = "worse after" if turn < epochs[-1] else "best at the last epoch,"
@@ -61,7 +65,7 @@ def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Pa
     columns = min(6, max(1, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
     width, height = max(1.6 * columns, 5), 1.9 * rows + 0.6
-    # Placed by numbers: for so many small pictures a layout engine takes longer than all else that is drawn.
+    # Placed by numbers: with so many small pictures, Matplotlib's layout engine takes longer than drawing them.
     places = {"left": 0.02, "right": 0.98, "bottom": 0.1 / height, "top": 1 - 0.95 / height, "hspace": 0.4}
     figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, gridspec_kw=places)
     figure.suptitle(heading, fontsize=11, y=1 - 0.15 / height, va="top")
@@ -87,11 +91,11 @@ def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, path
 
 
 def _displayable(picture: np.ndarray) -> np.ndarray:
-    """Grey and RGB as they are; of any other number of channels, the first."""
+    """Grey and RGB pictures as they are; of a picture with another number of channels, the first channel."""
     return picture if picture.shape[-1] in (3, 4) else picture[..., 0]
 
 
-def save(figure: plt.Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG, and close it."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
