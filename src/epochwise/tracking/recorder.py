@@ -1,6 +1,6 @@
-"""MLflow told of a run while it is at work, by a thread of its own, so that no fault of MLflow's holds up a training.
+"""Log a run to MLflow while it is at work, in a thread of its own, so that no fault of MLflow holds up a training.
 
-What MLflow has not been told by the end is on disk, and `epochwise publish` tells it later.
+What MLflow lacks at the end of the run is on disk, and `epochwise publish` logs it later.
 """
 
 import threading
@@ -9,102 +9,137 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from epochwise.common.files import read_json, write_json
-from epochwise.runs import directory as rundir
-from epochwise.tracking import orphans as running
-from epochwise.tracking import server as tracking
-from epochwise.tracking.run_mirror import View
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import RUNNING, RunRecord
+from epochwise.tracking.messages import warn
+from epochwise.tracking.orphans import end_orphans
+from epochwise.tracking.run_mirror import RunMirror
+from epochwise.tracking.server import Server, is_remote, preload
 
-PAUSE = 20.0  # seconds after a failure before MLflow is tried again
-LAST_WORD = 60.0  # seconds that a run's end waits at most; a call without an answer takes 10, a locked database 20
+RETRY_PAUSE = 20.0  # seconds after a failure before MLflow is tried again
+FINISH_TIMEOUT = 60.0  # seconds that the end of a run waits; one call takes 10 without answer, 20 on a locked database
+OUTCOME = "training goes on without it; the results are on disk, and `epochwise publish` logs them later"
 
 
-class Live:
-    """The thread that keeps MLflow level with a run directory, and what it has come to."""
+def create_recorder(root: Path, cfg: DictConfig, run: RunDirectory) -> "Recorder | NullRecorder":
+    """The recorder of a run, whose directory is `run`; one that does nothing if tracking is off."""
+    return Recorder(root, run) if cfg.tracking.enabled else NullRecorder()
 
-    def __init__(self, root: Path, cfg: DictConfig, folder: Path, reports: Path | None = None):
-        self.root, self.cfg, self.folder, self.reports = root, cfg, folder, reports
-        self.view: View | None = None
-        self.published = False  # whether MLflow has all of the run
-        self._warned = False
-        self._final: dict | None = None
-        self._news, self._ending = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+class NullRecorder:
+    """Stands for a Recorder where tracking is off."""
+
+    published = False
+    run_id: str | None = None
+    link = ""
 
     def start(self) -> None:
-        """Begin with what run.json says; nothing happens here or later if tracking is off."""
-        if not self.cfg.tracking.enabled:
-            return
+        pass
+
+    def notify(self) -> None:
+        pass
+
+    def finish(self, record: RunRecord) -> RunRecord:
+        return record
+
+
+class Recorder:
+    """A thread that keeps the MLflow run up to date with a run directory. It only reads the directory."""
+
+    def __init__(self, root: Path, run: RunDirectory) -> None:
+        """`root` is the main checkout."""
+        self.root, self.run = root, run
+        self.published = False  # whether MLflow has all of the run, once that has finished
+        self._mirror: RunMirror | None = None
+        self._final: RunRecord | None = None  # how the run ended, once it has
+        self._complete = False
+        self._warned = False
+        self._changed, self._finishing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run, once MLflow has it."""
+        return self._mirror.run_id if self._mirror else None
+
+    @property
+    def link(self) -> str:
+        """The address of the run's page in MLflow; empty while MLflow does not have the run."""
+        return self._mirror.link if self._mirror else ""
+
+    def start(self) -> None:
+        """Log the run in run.json from now on."""
         try:
-            tracking.preload()  # not by the thread: two that import at once can see each other's half-made modules
+            preload()  # not in the thread: of two threads that import at once, one can see half-imported modules
         except Exception as error:  # whatever is wrong with the installed MLflow
             self._warn(error)
         else:
             self._thread.start()
 
-    def tell(self, record: dict) -> None:
-        """Write run.json; MLflow hears of it, and of the files beside it, when it can."""
-        self._name(record)
-        write_json(self.folder / rundir.RECORD, record)
-        self._news.set()
+    def notify(self) -> None:
+        """Say that run.json, or a file beside it, has changed. Returns at once."""
+        self._changed.set()
 
-    def end(self, record: dict) -> None:
-        """Wait until MLflow has all of the run, which has ended as `record` says, or is given up."""
+    def finish(self, record: RunRecord) -> RunRecord:
+        """Wait until MLflow has all of the run, which has ended as `record` says, or until it is given up.
+
+        Returns the record with MLflow's id and, if MLflow has all of the run, with the server that has it.
+        """
         self._final = record
-        self._ending.set()
-        self._news.set()
+        self._finishing.set()
+        self._changed.set()
         if self._thread.is_alive():
-            self._thread.join(LAST_WORD)
+            self._thread.join(FINISH_TIMEOUT)
         if self._thread.is_alive():
-            self._warn(TimeoutError(f"no answer for {LAST_WORD:.0f} s"))
-        elif self.published and self._warned:
+            self._warn(TimeoutError(f"no answer for {FINISH_TIMEOUT:.0f} s"))
+        else:
+            self.published = self._complete
+        if self.published and self._warned:
             print("MLflow answers again, and has all of the run")
-        self._name(record)
-
-    def _name(self, record: dict) -> None:
-        """The run's id is MLflow's from when that is known."""
-        if self.view and self.view.run_id and record["run_id"] == record["token"]:
-            record["run_id"] = self.view.run_id
+        if self.published and self._mirror:
+            return self._mirror.as_published(record)
+        return record.with_mlflow_id(self.run_id)
 
     def _work(self) -> None:
-        """Bring MLflow level at each piece of news until the last.
+        """Sync at each change until the run has ended.
 
-        What did not answer is tried again after a pause; but a server that never did is not, if the run ends before.
+        After a failure the next sync waits for RETRY_PAUSE, or for the end of the run. But a remote server that has
+        never answered is not asked again at the end of the run.
         """
         while True:
-            last = self._ending.is_set()
+            final = self._final if self._finishing.is_set() else None
             try:
-                self._level(last)
-                self.published = last
-            except Exception as error:  # see tracking.Server; or the run directory is gone
+                self._sync(final)
+                self._complete = final is not None
+            except Exception as error:  # see Server; or the run directory is gone
                 self._warn(error)
-                answered = self.view and self.view.experiment_id
-                if last and answered:
-                    self._end_it()
-                if self._ending.wait(PAUSE) and not answered and tracking.is_remote(self.root):
+                answered = self._mirror is not None and self._mirror.experiment_id
+                if final and answered:
+                    self._end_run(final)
+                if self._finishing.wait(RETRY_PAUSE) and not answered and is_remote(self.root):
                     return
-            if last:
+            if final:
                 return
-            self._news.wait()
-            self._news.clear()
+            self._changed.wait()
+            self._changed.clear()
 
-    def _level(self, last: bool) -> None:
-        if self.view is None:
-            server = tracking.Server(self.root)
-            server.ping()  # else each run that was left behind would wait for an answer, too
-            running.settle(self.root, server)
-            self.view = View(server, self.folder, self.reports)
-        record = self._final if last else read_json(self.folder / rundir.RECORD)
-        if last or record["status"] == "RUNNING":  # a finished one is told with what evaluate makes of it
-            self.view.level(record)
+    def _sync(self, final: RunRecord | None) -> None:
+        if self._mirror is None:
+            server = Server(self.root)
+            server.ping()  # a server that does not answer would let every orphan wait for its timeout, too
+            end_orphans(self.root, server)
+            self._mirror = RunMirror(server, self.run)
+        record = final or self.run.read_record()
+        if final or record.status == RUNNING:  # while a finished run is evaluated, its results are not complete
+            self._mirror.sync(record)
 
-    def _end_it(self) -> None:
-        """At least how the run ended, if MLflow takes no more than that."""
-        about = (self._final[key] for key in ("experiment", "token", "status", "ended", "failure"))
-        with suppress(Exception):  # it was warned of
-            self.view.server.end_left(*about)
+    def _end_run(self, final: RunRecord) -> None:
+        """Log at least how the run ended, for the case that MLflow takes no more than that."""
+        with suppress(Exception):  # the failure before this one was warned of
+            if self._mirror:
+                self._mirror.server.end_run(final.experiment, final.token, final.status, final.ended, final.failure)
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
-            tracking.warn(error, "going on without it; results are on disk, `epochwise publish` tells it of them")
+            warn(error, OUTCOME)
         self._warned = True

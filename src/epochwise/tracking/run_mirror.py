@@ -1,185 +1,193 @@
-"""The MLflow run that shows a run directory. All that it holds is read from the directory, so it can be made at any
-time: while the run is at work, after an outage, in a fresh clone, on another server.
+"""The MLflow run that mirrors a run directory.
+
+All that it shows is read from the directory. So it can be brought up to date at any time: while the run is at work,
+after an outage, in a fresh clone, on another server.
 """
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from epochwise.common.errors import InputError
-from epochwise.common.files import digest, read_json, write_json
-from epochwise.common.locks import alone
-from epochwise.runs import directory as rundir
-from epochwise.tracking.server import LONGEST_TAG, TOKEN, Server
-from epochwise.training import history
+from epochwise.common.files import file_digest
+from epochwise.common.locks import try_lock_directory
+from epochwise.evaluation.files import EVALUATION_FILES
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import FINISHED, RUNNING, RunRecord
+from epochwise.tracking.models import has_model, log_model
+from epochwise.tracking.server import LONGEST_FAILURE, TOKEN_TAG, Run, Server
+from epochwise.training.history import METRICS, History, summarize
 from epochwise.training.learning_rate import learning_rate
 
-FILES = "files"  # the tag that says what each artifact's sha256 is
-EVALUATION = "evaluation"  # the folder of what evaluate has made
+FILES_TAG = "files"  # its value is JSON: the sha256 of each artifact by its path
+EVALUATION = "evaluation"  # the artifact folder with what evaluate has written
+# MLflow's comparison of runs opens with the metric that was logged first.
+EPOCH_METRICS = ("val_accuracy", *(name for name in METRICS if name != "val_accuracy"))
+COSTS = ("epochs_trained", "epochs_reused", "steps_trained", "train_seconds", "trajectory_seconds")  # logged as metrics
+HASHES = ("fingerprint", "trajectory", "weights_sha256", "model_sha256")  # logged as tags
 
 
-class View:
-    """One run directory in MLflow; the pipeline's has its evaluation in a folder of its own, `reports`.
+class RunMirror:
+    """A run directory in MLflow.
 
-    Methods raise whatever MLflow raises, and may then be called again, also in another process.
+    Methods raise whatever MLflow raises (see `Server`), and InputError if a file in the directory is damaged. They can
+    be called again after that, also by another process, and continue where they stopped.
     """
 
-    def __init__(self, server: Server, folder: Path, reports: Path | None = None):
-        self.server, self.folder, self.reports = server, folder, reports or folder
-        self.experiment_id: str | None = None
+    def __init__(self, server: Server, run: RunDirectory) -> None:
+        self.server, self.run = server, run
+        self.experiment_id = ""  # known once MLflow has answered
         self.run_id: str | None = None
-        self.deleted = False  # by a user; it stays so
-        self.told: set[tuple[str, int]] = set()  # metric and step
+        self.deleted = False  # by a user, in MLflow; then the run is not logged again
+        self._logged: set[tuple[str, int]] = set()  # metrics by epoch that MLflow has: name and step
 
     @property
     def link(self) -> str:
-        return self.server.link(self.experiment_id, self.run_id)
+        """The address of the run's page; empty while MLflow has no such run."""
+        return self.server.link(self.experiment_id, self.run_id) if self.run_id else ""
 
-    def open(self, record: dict) -> None:
-        """Find the run, or make it: with its name, tags, parameters and data set."""
-        if record["status"] != "RUNNING" and self.server.is_deleted(record["experiment"]):
-            self.deleted = True
-            return
-        self.experiment_id = self.server.experiment(record["experiment"])
-        run = self._found(record["token"]) or self._made(record)
-        self.deleted = run.info.lifecycle_stage == "deleted"
-        if not self.deleted:
-            told = record["mlflow"]
-            self.server.log(run.info.run_id, params=told["params"])
-            if not run.inputs.dataset_inputs:
-                self.server.log_dataset(run.info.run_id, **told["dataset"])
-            history_of = self.server.client.get_metric_history
-            self.told = {(key, point.step) for key in run.data.metrics for point in history_of(run.info.run_id, key)}
-        self.run_id = run.info.run_id
+    def sync(self, record: RunRecord | None = None) -> None:
+        """Log what MLflow lacks: epochs and, of a run that has ended, all results and how it ended.
 
-    def level(self, record: dict | None = None) -> None:
-        """Tell MLflow what it does not know yet: epochs and, of a run that has ended, all results and how it ended."""
-        record = record or read_json(self.folder / rundir.RECORD)
+        `record` is the run's; without it run.json is read.
+        """
+        record = record or self.run.read_record()
         try:
             if self.run_id is None:
-                self.open(record)
-            if self.deleted:
+                self._open(record)
+            if self.deleted or self.run_id is None:
                 return
-            rows = self._rows()
-            self._tell_epochs(rows)
-            if record["status"] != "RUNNING":
-                self._tell_results(record, rows)
+            history = self.run.read_history()
+            self._log_epochs(self.run_id, history)
+            if record.status != RUNNING:
+                self._log_results(self.run_id, record, history)
         except Exception:
-            self.run_id = None  # what was sent may have been heard: what is there is looked up the next time
+            self.run_id = None  # a request that failed may have been carried out; the next sync looks at what is there
             raise
 
-    def published(self, record: dict) -> dict:
-        """The record as it is once MLflow has the whole run. An id that is MLflow's, of whatever server, stays."""
-        named = self.run_id if record["run_id"] == record["token"] else record["run_id"]
-        return record | {"run_id": named, "published": self.server.name}
+    def as_published(self, record: RunRecord) -> RunRecord:
+        """The record of this run once MLflow has all of the run."""
+        return replace(record.with_mlflow_id(self.run_id), published=self.server.name)
 
-    def _found(self, token: str):
-        """The run of that token. Of several one is kept: a request without an answer may have been heard, even late."""
-        found = self.server.runs(self.experiment_id, token)
-        kept = next((run for run in found if run.info.run_id == self.run_id), found[0] if found else None)
-        for double in found:
-            if double is not kept and double.info.lifecycle_stage != "deleted":
-                self.server.client.delete_run(double.info.run_id)
-        return kept
-
-    def _made(self, record: dict):
-        tags = record["mlflow"]["tags"] | {TOKEN: record["token"]}
-        return self.server.client.create_run(self.experiment_id, record["started"], tags, record["name"])
-
-    def _rows(self) -> history.Rows:
-        path = self.folder / rundir.HISTORY
-        return history.read(path) if path.is_file() else []
-
-    def _tell_epochs(self, rows: history.Rows) -> None:
-        if not rows:
+    def _open(self, record: RunRecord) -> None:
+        """Find the MLflow run, or create it with its name and tags; log parameters and data set if they are missing."""
+        if record.status != RUNNING and self.server.is_deleted(record.experiment):
+            self.deleted = True
             return
-        train = rundir.read_config(self.folder).train
+        self.experiment_id = self.server.experiment(record.experiment)
+        found = self.server.runs(self.experiment_id, record.token)
+        self._remove_duplicates(found)
+        run = self._choose(found) or self._create(record)
+        run_id = run.info.run_id
+        self.deleted = run.info.lifecycle_stage == "deleted"
+        if not self.deleted:
+            self.server.log(run_id, params=record.mlflow["params"])
+            if not run.inputs.dataset_inputs:
+                self.server.log_dataset(run_id, **record.mlflow["dataset"])
+            points_of = self.server.client.get_metric_history
+            self._logged = {(name, point.step) for name in run.data.metrics for point in points_of(run_id, name)}
+        self.run_id = run_id
+
+    def _create(self, record: RunRecord) -> Run:
+        tags = record.mlflow["tags"] | {TOKEN_TAG: record.token}
+        return self.server.client.create_run(self.experiment_id, record.started, tags, record.name)
+
+    def _choose(self, found: list[Run]) -> Run | None:
+        """Of the runs with this run's token the one that mirrors it."""
+        return next((run for run in found if run.info.run_id == self.run_id), found[0] if found else None)
+
+    def _remove_duplicates(self, found: list[Run]) -> None:
+        """Delete the other runs with the token: a request without an answer may still have created one, even late."""
+        mirror = self._choose(found)
+        for run in found:
+            if run is not mirror and run.info.lifecycle_stage != "deleted":
+                self.server.client.delete_run(run.info.run_id)
+
+    def _log_epochs(self, run_id: str, history: History) -> None:
+        if not history:
+            return
+        train = self.run.read_config().train
         points = []
-        for row in rows:
-            # What is logged first, MLflow's comparison of runs opens with.
-            values = {key: row[key] for key in ("val_accuracy", *history.COLUMNS[1:])}
-            values["learning_rate"] = learning_rate(train, row["epoch"])
-            points += [(key, value, row["epoch"]) for key, value in values.items()]
-        new = [point for point in points if (point[0], point[2]) not in self.told]
-        self.server.log(self.run_id, new)
-        self.told |= {(key, step) for key, _, step in new}
+        for row in history:
+            epoch = int(row["epoch"])
+            points += [(name, row[name], epoch) for name in EPOCH_METRICS]
+            points.append(("learning_rate", learning_rate(train, epoch), epoch))
+        new = [(name, value, epoch) for name, value, epoch in points if (name, epoch) not in self._logged]
+        self.server.log(run_id, new)
+        self._logged |= {(name, epoch) for name, _, epoch in new}
 
-    def _tell_results(self, record: dict, rows: history.Rows) -> None:
-        self._found(record["token"])
-        run = self.server.client.get_run(self.run_id)
-        values = {key: record[key] for key in rundir.COSTS}
-        tags = {key: record[key] for key in ("fingerprint", "trajectory", "weights_sha256") if record[key]}
-        if record["failure"]:
-            tags["failure"] = record["failure"][:LONGEST_TAG]
-        if rows:
-            values |= {key: value for key, value in history.summary(rows).items() if key.startswith("best_")}
-        if tested := self.scores(rows):
-            values |= {key: value for key, value in tested.items() if key.startswith("test_")}
-        new = [(key, value, 0) for key, value in values.items() if run.data.metrics.get(key) != value]
-        self.server.log(self.run_id, new, tags={key: tags[key] for key in tags if run.data.tags.get(key) != tags[key]})
-        self._tell_files(record, bool(tested), json.loads(run.data.tags.get(FILES, "{}")))
-        if (run.info.status, run.info.end_time) != (record["status"], record["ended"]):
-            self.server.client.set_terminated(self.run_id, record["status"], record["ended"])
+    def _log_results(self, run_id: str, record: RunRecord, history: History) -> None:
+        self._remove_duplicates(self.server.runs(self.experiment_id, record.token))
+        run = self.server.client.get_run(run_id)
+        scores = self._scores(history)
+        metrics = {name: getattr(record, name) for name in COSTS}
+        metrics |= {name: value for name, value in scores.items() if name.startswith("test_")}
+        if history:
+            metrics |= {name: value for name, value in summarize(history).items() if name.startswith("best_")}
+        tags = {name: value for name in HASHES if (value := getattr(record, name))}
+        if record.failure:
+            tags["failure"] = record.failure[:LONGEST_FAILURE]
+        new_metrics = [(name, value, 0) for name, value in metrics.items() if run.data.metrics.get(name) != value]
+        new_tags = {name: value for name, value in tags.items() if run.data.tags.get(name) != value}
+        self.server.log(run_id, new_metrics, tags=new_tags)
+        self._log_files(run_id, record, bool(scores), json.loads(run.data.tags.get(FILES_TAG, "{}")))
+        if (run.info.status, run.info.end_time) != (record.status, record.ended):
+            self.server.client.set_terminated(run_id, record.status, record.ended)
 
-    def scores(self, rows: history.Rows) -> dict | None:
-        """metrics.json, if it is that of this training: of the pipeline's, it may be an earlier one's."""
-        path = self.reports / rundir.METRICS
-        if not rows or not path.is_file():
-            return None
-        metrics = rundir.read_metrics(self.reports)
-        return metrics if history.summary(rows).items() <= metrics.items() else None
+    def _scores(self, history: History) -> dict[str, float]:
+        """What metrics.json holds; empty without one, or if it is an earlier training's, as in reports/ after train."""
+        if not history or not self.run.metrics.is_file():
+            return {}
+        metrics = self.run.read_metrics()
+        return metrics if summarize(history).items() <= metrics.items() else {}
 
-    def _tell_files(self, record: dict, evaluated: bool, told: dict[str, str]) -> None:
-        """The files that are not there or not the same, the model, and last run.json, then what they all are."""
+    def _log_files(self, run_id: str, record: RunRecord, evaluated: bool, logged: dict[str, str]) -> None:
+        """Log the files and the model that MLflow lacks or has otherwise, then run.json, then the hash of each.
+
+        `logged` are the hashes that MLflow has so far.
+        """
         client = self.server.client
-        files = {name: self.folder / name for name in (rundir.CONFIG, rundir.HISTORY, rundir.DIFF)}
+        artifacts = {path.name: path for path in (self.run.config, self.run.history, self.run.diff)}
         if evaluated:
-            files |= {f"{EVALUATION}/{name}": self.reports / name for name in rundir.EVALUATED}
-        there = {item.path for folder in (None, EVALUATION) for item in client.list_artifacts(self.run_id, folder)}
-        now = {name: digest(path) for name, path in files.items() if path.is_file()}
-        for name, sha256 in now.items():
-            if told.get(name) != sha256 or name not in there:
-                client.log_artifact(self.run_id, str(files[name]), name.rpartition("/")[0] or None)
-        model = self.folder / rundir.MODEL
-        if record["status"] == "FINISHED" and model.is_file():
-            now[rundir.MODEL] = digest(model)
-            if told.get(rundir.MODEL) != now[rundir.MODEL] or not self.server.has_model(self.run_id):
-                about = record["mlflow"]["dataset"]["meta"]
-                self.server.log_model(self.run_id, model, about["image_shape"], about["classes"])
+            artifacts |= {f"{EVALUATION}/{name}": self.run.evaluation / name for name in EVALUATION_FILES}
+        present = {item.path for folder in (None, EVALUATION) for item in client.list_artifacts(run_id, folder)}
+        hashes = {name: file_digest(path) for name, path in artifacts.items() if path.is_file()}
+        for name, sha256 in hashes.items():
+            if logged.get(name) != sha256 or name not in present:
+                client.log_artifact(run_id, str(artifacts[name]), name.rpartition("/")[0] or None)
+        if record.status == FINISHED and self.run.model.is_file():
+            name = self.run.model.name
+            hashes[name] = file_digest(self.run.model)
+            if logged.get(name) != hashes[name] or not has_model(self.server, run_id):
+                meta = record.mlflow["dataset"]["meta"]
+                log_model(self.server, run_id, self.run.model, meta["image_shape"], meta["classes"])
         with tempfile.TemporaryDirectory() as scratch:
-            final = Path(scratch) / rundir.RECORD
-            write_json(final, self.published(record))
-            now[rundir.RECORD] = digest(final)
-            if told.get(rundir.RECORD) != now[rundir.RECORD] or rundir.RECORD not in there:
-                client.log_artifact(self.run_id, str(final))
-        if told != now:
-            self.server.log(self.run_id, tags={FILES: json.dumps(now)})
+            name = self.run.record.name
+            published = Path(scratch) / name
+            self.as_published(record).write(published)
+            hashes[name] = file_digest(published)
+            if logged.get(name) != hashes[name] or name not in present:
+                client.log_artifact(run_id, str(published))
+        if logged != hashes:
+            self.server.log(run_id, tags={FILES_TAG: json.dumps(hashes)})
 
 
-def bring_level(server: Server, folder: Path, reports: Path | None = None, token: str | None = None) -> View | None:
-    """Tell MLflow of a run that has ended, and run.json of that, which with `reports` is DVC's and stays as it is.
+def sync_run(server: Server, run: RunDirectory, token: str | None = None) -> RunMirror | None:
+    """Bring MLflow up to date with a run that has ended, and write into run.json that it is published.
 
-    Returns None if the folder is being worked in, or is not that of the run of `token`. Raises InputError if a file in
-    it is wrong.
+    Returns None if another process works in the directory, or if it holds another run than the one with `token`.
+    Raises InputError if a file in the directory is damaged, and whatever MLflow raises.
     """
-    with alone(server.root, folder) as free:
-        if not free:
+    with try_lock_directory(server.root, run.path) as locked:
+        if not locked:
             return None
-        record, view = check(folder), View(server, folder, reports)
-        if token not in (None, record["token"]):
+        record = run.read_record()
+        record.check_publishable(run.record)
+        if token not in (None, record.token):
             return None
-        view.level(record)
-        after = view.published(record)
-        if not reports and not view.deleted and after != record:
-            write_json(folder / rundir.RECORD, after)
-    return view
-
-
-def check(folder: Path) -> dict:
-    """run.json of a run directory that can be shown. Raises InputError if it holds none."""
-    record = rundir.read_record(folder)
-    lacking = [key for key in rundir.TOLD if key not in record]
-    told = record.get("mlflow")
-    if lacking or not isinstance(told, dict) or not {"params", "tags", "dataset"} <= told.keys():
-        raise InputError(f"{folder / rundir.RECORD}: lacks {', '.join(lacking) or 'what MLflow is told'}")
-    return record
+        mirror = RunMirror(server, run)
+        mirror.sync(record)
+        published = mirror.as_published(record)
+        if not mirror.deleted and published != record:
+            run.write_record(published)
+    return mirror

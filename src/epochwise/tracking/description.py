@@ -1,0 +1,75 @@
+"""What MLflow shows of a run beside its results. It is kept in run.json, so that it can be logged at any time."""
+
+import getpass
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from epochwise.common.files import file_digest
+from epochwise.config.schema import parameters
+from epochwise.data.prepared import PreparedData
+from epochwise.runs.lineage import Lineage
+from epochwise.trajectory.identity import PROCESS
+
+ALWAYS_SHOWN = (  # parameters that are logged even if a run does not vary them; config.yaml has all of them
+    "seed",
+    "prepare.source",
+    "model.conv_dropout",
+    "model.dense_dropout",
+    "train.epochs",
+    "train.batch_size",
+    "train.learning_rate",
+    "train.precision",
+)
+SOURCE_TAGS = {"mlflow.source.name": "epochwise", "mlflow.source.type": "LOCAL"}
+
+
+def describe_run(cfg: DictConfig, lineage: Lineage, data: PreparedData, sweep_id: str) -> dict[str, Any]:
+    """Parameters, tags and data set of a run. `sweep_id` is empty for a run that no sweep has started."""
+    varied = {override.lstrip("+").partition("=")[0] for override in lineage.overrides}
+    return {
+        "params": {key: value for key, value in parameters(cfg).items() if key in ALWAYS_SHOWN or key in varied},
+        "tags": _origin_tags(lineage, sweep_id)
+        | {"mlflow.user": _user()}
+        | SOURCE_TAGS
+        | {
+            "data.sha256": data.sha256,
+            "validation": "test set" if data.validates_on_test else "split off the training set",
+        },
+        "dataset": {
+            "name": Path(cfg.prepare.source).stem,
+            "md5": file_digest(data.archive, "md5"),
+            "sha256": data.sha256,
+            "meta": asdict(data.meta),
+        },
+    }
+
+
+def _origin_tags(lineage: Lineage, sweep_id: str) -> dict[str, str]:
+    """Code, command, versions and machine; DVC's environment variables name the stage and the DVC experiment."""
+    tags = {
+        "git.commit": lineage.git_commit,
+        "git.dirty": str(lineage.git_dirty).lower(),
+        "mlflow.source.git.commit": lineage.git_commit,
+        "dvc.stage": os.environ.get("DVC_STAGE"),
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+        "sweep.id": sweep_id,
+        "overrides": " ".join(lineage.overrides),
+        "reproduce": lineage.reproduce,
+        "version.python": platform.python_version(),
+        **{f"version.{name}": number for name, number in PROCESS["versions"].items()},
+        "cpu": PROCESS["processor"].get("model name") or PROCESS["processor"]["machine"],
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a user number that has no name
+        return str(os.getuid())

@@ -1,0 +1,46 @@
+"""What users read of a fault of MLflow: one line, without secrets."""
+
+import contextlib
+import os
+import re
+import sys
+import textwrap
+from urllib.parse import unquote, urlsplit
+
+LONGEST_REASON = 300  # characters of an error in a warning; an error of SQLAlchemy holds its whole SQL statement
+
+
+def warn(error: BaseException, outcome: str) -> None:
+    """Print a warning to stderr: what MLflow raised, and what follows from it."""
+    short = textwrap.shorten(reason(error), LONGEST_REASON, placeholder=" …")
+    print(f"warning: MLflow ({type(error).__name__}: {short}); {outcome}", file=sys.stderr)
+
+
+def reason(error: BaseException) -> str:
+    """The text of an error in one line.
+
+    Of a failed HTTP request, it is the server and the innermost cause: requests repeats the whole chain of causes.
+    """
+    chain = [error]
+    while (cause := _cause(chain[-1])) and cause not in chain:  # a chain of causes can be a circle
+        chain.append(cause)
+    requests = [getattr(link, "request", None) for link in chain]
+    request = next((request for request in requests if request is not None), None)
+    server = "{0.scheme}://{0.netloc}: ".format(urlsplit(request.url)) if request else ""
+    text = f"{server}{chain[-1] if request else error}"
+    return without_secrets(" ".join(text.split())) or type(error).__name__
+
+
+def without_secrets(text: str) -> str:
+    """`text` without user, password and query of any address in it, and without MLflow's own passwords and tokens."""
+    secrets = [os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("PASSWORD", "TOKEN")]
+    with contextlib.suppress(ValueError):  # not an address, which MLflow itself reports
+        address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        secrets += [address.query, address.password]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "…").replace(unquote(secret), "…")
+    return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", re.sub(r"//\S*@", "//", text))
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,0 +1,92 @@
+"""A run's model in MLflow: a logged model that can be served, registered, and loaded as `runs:/RUN_ID/model`.
+
+MLflow and TensorFlow are imported inside functions, for their cost (see `tracking/__init__.py`).
+"""
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from epochwise.tracking.server import Server, preload
+
+LoggedModel = Any  # mlflow.entities.LoggedModel, which cannot be named without importing MLflow
+
+NAME = "model"
+MODEL_FILE = "data/model.keras"  # an artifact of the logged model, and the run directory's file to the byte
+DESCRIPTION = "MLmodel"  # an artifact of the logged model, by which MLflow loads it
+REQUIREMENTS = ("tensorflow", "keras")
+
+
+def log_model(server: Server, run_id: str, path: Path, image_shape: list[int], classes: int) -> None:
+    """Log the Keras file at `path` as the one model of a run, or complete what an earlier attempt has logged.
+
+    Raises whatever MLflow raises.
+    """
+    experiment_id = server.client.get_run(run_id).info.experiment_id
+    found = _models_of(server, experiment_id, run_id)
+    ready = next((model for model in found if str(model.status) == "READY"), None)
+    for model in found:
+        if model is not ready:
+            server.client.delete_logged_model(model.model_id)
+    if not (ready and _has_artifact(ready, DESCRIPTION)):
+        ready = _log_with_mlflow(ready, experiment_id, run_id, path, image_shape, classes)
+    # MLflow has saved the model again, with today's date in the file. With this file both have the same bytes.
+    _artifacts(ready).log_artifact(str(path), str(Path(MODEL_FILE).parent))
+
+
+def has_model(server: Server, run_id: str) -> bool:
+    """Whether MLflow has the run's model and its files: a user may have emptied mlruns/."""
+    found = _models_of(server, server.client.get_run(run_id).info.experiment_id, run_id)
+    return any(_has_artifact(model, DESCRIPTION) and _has_artifact(model, MODEL_FILE) for model in found)
+
+
+def _log_with_mlflow(
+    ready: LoggedModel | None, experiment_id: str, run_id: str, path: Path, image_shape: list[int], classes: int
+) -> LoggedModel:
+    """Restore the files of the model `ready`, to which a champion may point. Without one, log a new model."""
+    preload()
+    import mlflow.keras
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from epochwise.training.model_file import load_model
+
+    content = {
+        "model": load_model(path),
+        "signature": ModelSignature(
+            Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
+            Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
+        ),
+        # Given here, because MLflow would start another process with TensorFlow to infer them.
+        "pip_requirements": [f"{name}=={version(name)}" for name in REQUIREMENTS],
+    }
+    if ready:
+        with tempfile.TemporaryDirectory() as scratch:
+            saved = Path(scratch) / NAME
+            description = Model(run_id=run_id, model_id=ready.model_id)
+            mlflow.keras.save_model(path=str(saved), mlflow_model=description, **content)
+            _artifacts(ready).log_artifacts(str(saved))
+        return ready
+    # Initialized here, because Model.log alone would put it into the active experiment, whichever that is.
+    logged = mlflow.initialize_logged_model(NAME, source_run_id=run_id, experiment_id=experiment_id)
+    ids = {"run_id": run_id, "model_id": logged.model_id}
+    Model.log(artifact_path=None, name=NAME, flavor=mlflow.keras, **ids, **content)
+    return logged
+
+
+def _models_of(server: Server, experiment_id: str, run_id: str) -> list[LoggedModel]:
+    return list(server.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"))
+
+
+def _has_artifact(model: LoggedModel, path: str) -> bool:
+    listed = _artifacts(model).list_artifacts(path.rpartition("/")[0] or None)
+    return path in {item.path for item in listed}
+
+
+def _artifacts(model: LoggedModel) -> Any:
+    """MLflow's access to the artifacts of a logged model."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(model.artifact_location)

@@ -1,0 +1,60 @@
+"""MLflow's model registry: the champion of an experiment, which is the model that was promoted last.
+
+MLflow is imported inside functions, for its cost (see `tracking/__init__.py`).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from epochwise.common.errors import InputError
+from epochwise.tracking.messages import reason
+from epochwise.tracking.server import Server, database_exists
+
+CHAMPION = "champion"  # an alias in the registry
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for no such model, no such alias
+
+
+def champion(root: Path, name: str) -> dict[str, str] | None:
+    """The champion of the registered model `name`: its tags, `run_id` and `version`. None if there is no champion.
+
+    Raises InputError if MLflow does not answer.
+    """
+    if not database_exists(root):
+        return None
+    with as_input_error(f"{name}: no answer from MLflow's registry"):
+        client = Server(root).client
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = client.get_model_version_by_alias(name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in NOT_FOUND:
+                return None
+            raise
+    return {**version.tags, "run_id": version.run_id, "version": str(version.version)}
+
+
+def register_champion(root: Path, name: str, run_id: str, tags: dict[str, str]) -> str:
+    """Make the run's model a new version of the registered model `name`, and its champion. Returns the version.
+
+    Raises InputError if MLflow has no such run, or no model of it.
+    """
+    with as_input_error(f"{run_id}: cannot be registered in MLflow"):
+        client = Server(root).client
+        import mlflow
+
+        experiment_id = client.get_run(run_id).info.experiment_id
+        (logged,) = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=1)
+        version = mlflow.register_model(f"models:/{logged.model_id}", name, tags=tags).version
+        client.set_registered_model_alias(name, CHAMPION, version)
+    return str(version)
+
+
+@contextlib.contextmanager
+def as_input_error(problem: str) -> Iterator[None]:
+    """Raise whatever MLflow raises as InputError, `problem` first: for commands that cannot do without MLflow."""
+    try:
+        yield
+    except Exception as error:  # see Server
+        raise InputError(f"{problem} ({reason(error)})") from error

@@ -1,0 +1,102 @@
+"""What tests of tracking share: a database with MLflow's tables, a finished run, and what MLflow holds of a run."""
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from conftest import Project
+
+from epochwise.config.compose import load
+from epochwise.pipeline.run import run_configuration
+from epochwise.runs.directory import RunDirectory
+from epochwise.tracking.download import fetch_run
+
+NO_SERVER = "http://127.0.0.1:9"  # the port of the discard service, at which nothing listens
+
+
+def provide_database(project: Project) -> mlflow.MlflowClient:
+    """Put a database with MLflow's tables into a project. To make the tables takes seconds, to copy them none."""
+    shutil.copy(_database(), project.path / "mlflow.db")
+    return client(project.path)
+
+
+def client(root: Path, database: str = "mlflow.db") -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{root / database}")
+
+
+def all_runs(mlflow_client: mlflow.MlflowClient) -> list[Any]:
+    """The runs of all experiments that are not deleted, the latest first."""
+    return mlflow_client.search_runs([found.experiment_id for found in mlflow_client.search_experiments()])
+
+
+def run_directory(project: Project, name: str = "a run") -> RunDirectory:
+    return RunDirectory(project.path / "outputs" / "a day" / name)
+
+
+def train(run: RunDirectory, *overrides: str) -> None:
+    """Run all stages in the project that is the working directory."""
+    run_configuration(load(overrides), run.path, list(overrides))
+
+
+def untracked_run(project: Project, name: str = "a run") -> RunDirectory:
+    """A finished run of two epochs that MLflow does not have, made once and copied into each project."""
+    run = run_directory(project, name)
+    shutil.copytree(_untracked_run(), run.path)
+    return run
+
+
+def contents(mlflow_client: mlflow.MlflowClient, run: Any) -> dict[str, Any]:
+    """All that MLflow holds of a run, except for what two equal runs have otherwise."""
+    own_tags = {"run.token", "mlflow.runName", "files", "fingerprint", "overrides", "reproduce", "git.dirty"}
+    run_id, experiment_id = run.info.run_id, run.info.experiment_id
+    points = {
+        name: [(point.step, point.value) for point in mlflow_client.get_metric_history(run_id, name)]
+        for name in run.data.metrics
+        if not name.endswith("_seconds")
+    }
+    (model,) = mlflow_client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    return {
+        "metrics": points,
+        "params": run.data.params,
+        "tags": {key: value for key, value in run.data.tags.items() if key not in own_tags},
+        "data": [(given.dataset.name, given.dataset.digest, given.tags) for given in run.inputs.dataset_inputs],
+        "artifacts": artifacts(mlflow_client, run_id),
+        "model": str(model.status),
+        "status": run.info.status,
+    }
+
+
+def artifacts(mlflow_client: mlflow.MlflowClient, run_id: str) -> set[str]:
+    folders = (None, "evaluation")
+    return {item.path for folder in folders for item in mlflow_client.list_artifacts(run_id, folder)}
+
+
+def assert_same_bytes(run_id: str, run: RunDirectory, scratch: Path) -> None:
+    """Every file of the run directory is an artifact of the MLflow run. The project is the working directory."""
+    fetch_run(Path.cwd(), run_id, scratch)
+    for path in run.path.iterdir():
+        assert path.read_bytes() == (scratch / path.name).read_bytes(), path.name
+
+
+def _scratch_folder() -> Path:
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+@functools.cache
+def _database() -> Path:
+    folder = _scratch_folder()
+    client(folder).search_experiments()
+    return folder / "mlflow.db"
+
+
+@functools.cache
+def _untracked_run() -> Path:
+    kept = _scratch_folder() / "run"
+    train(RunDirectory(kept), "train.epochs=2", "tracking=off")
+    return kept
