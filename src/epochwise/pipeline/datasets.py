@@ -1,0 +1,77 @@
+"""The prepared data that a configuration asks for: checked before it is made, made once, checked before it is used."""
+
+import functools
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+
+from epochwise.common.errors import InputError
+from epochwise.common.files import file_digest
+from epochwise.config.limits import check_network
+from epochwise.data import sources
+from epochwise.data.images import SourceShape
+from epochwise.data.prepare import prepare
+from epochwise.data.prepared import META, DataMeta, PreparedData
+from epochwise.data.split import check_split
+from epochwise.pipeline.directories import cache_folder
+
+
+def check_data(cfg: DictConfig) -> None:
+    """Raise InputError if the source is missing or damaged, or if its size does not fit `cfg`. Downloads nothing."""
+    source = cfg.prepare.source
+    shape = _shape(source, sources.content_identity(source), cache_folder())
+    check_split(cfg, shape)
+    check_network(cfg, shape.image)
+
+
+def prepared_for(cfg: DictConfig) -> PreparedData:
+    """The data that `cfg` asks for, prepared once by this code and kept in the cache, where `dvc repro` leaves it."""
+    code = [file_digest(path) for path in sorted(Path(sources.__file__).parent.glob("*.py"))]
+    decisive = [OmegaConf.to_container(cfg.prepare), sources.content_identity(cfg.prepare.source), code]
+    key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_folder() / "prepared" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if (folder / META).is_file():
+            with suppress(InputError):  # damaged: prepared again
+                kept = PreparedData(folder, DataMeta.read(folder))
+                if kept.archive.is_file() and file_digest(kept.archive) == kept.sha256:
+                    return kept
+        return prepare(cfg, folder, cache_folder())
+
+
+def open_prepared(folder: Path, wanted: DictConfig) -> PreparedData:
+    """The prepared data in `folder`. Raises InputError if there is none, or if it was not made as `wanted` says."""
+    if not (folder / META).is_file():
+        raise InputError(f"{folder}: no prepared data here; run `dvc repro prepare` first")
+    meta = DataMeta.read(folder)
+    made_with = {str(key): meta.prepare.get(str(key)) for key in wanted}
+    other = [f"prepare.{key}={value!r}" for key, value in made_with.items() if value != wanted[key]]
+    if other:
+        raise InputError(
+            f"{folder}: was prepared with {', '.join(other)}, not with what is asked for; "
+            "run `epochwise prepare` with the same parameters, or `dvc repro prepare`, first"
+        )
+    return PreparedData(folder, meta)
+
+
+def check_source_unchanged(folder: Path, wanted: DictConfig) -> None:
+    """Raise InputError if the data in `folder` was made as `wanted` says, but from another content of the source.
+
+    DVC cannot see this: only params.yaml says which file the source is, if it is a file.
+    """
+    if not (folder / META).is_file():
+        return
+    meta = DataMeta.read(folder)
+    if meta.prepare == OmegaConf.to_container(wanted) and meta.source != sources.content_identity(wanted.source):
+        raise InputError(f"{folder}: {wanted.source} has changed since it was prepared; run `dvc repro -f prepare`")
+
+
+@functools.lru_cache(maxsize=64)
+def _shape(source: str, content: str, cache: Path) -> SourceShape:
+    """The shape of a source with this content: a grid asks for it at every point."""
+    return sources.shape_of(source, cache)

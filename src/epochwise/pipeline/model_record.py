@@ -1,0 +1,122 @@
+"""Keep models/run.json in step with models/model.keras, which DVC may exchange.
+
+run.json differs between two equal runs, so it is no output of DVC: it would make dvc.lock differ, too. But DVC puts
+another model into models/ when it checks out a commit, restores a stage from its run cache, or pulls from a remote.
+Then the record of that model is looked for by the model's sha256: first among the copies that are kept of all records,
+then in MLflow, where a run of `epochwise run` with the same model serves as well. If neither has it, because the model
+came from another machine, a record is made from DVC's outputs.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from epochwise.common.errors import InputError
+from epochwise.common.files import file_digest
+from epochwise.common.git import try_git
+from epochwise.common.locks import lock_folder
+from epochwise.common.paths import find_root, main_root
+from epochwise.data.prepared import PreparedData
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.lineage import Lineage
+from epochwise.runs.model_archive import check_model_archive
+from epochwise.runs.record import FINISHED, RunRecord, now
+from epochwise.tracking.description import describe_run
+from epochwise.tracking.download import fetch_record_of_model
+
+RESTORED_NAME = "restored from DVC"
+
+
+def keep_record(record: RunRecord) -> None:
+    """Keep a copy of the record of a finished pipeline run, by which `restore_record` finds it."""
+    if record.model_sha256:
+        record.write(_kept(record.model_sha256))
+
+
+def has_record_of_model(run: RunDirectory) -> bool:
+    """Whether run.json is the record of model.keras beside it, after a kept copy was brought back if there is one.
+
+    Needs the lock of the directory, or a directory in which nothing is at work.
+    """
+    if not run.model.is_file():
+        return False
+    model_sha256 = file_digest(run.model)
+    with suppress(InputError):  # no record, or a damaged one
+        record = run.read_record()
+        # Records of early versions do not name the model; evaluate compares the weights.
+        if record.model_sha256 == model_sha256 or (record.model_sha256 is None and record.status == FINISHED):
+            return True
+    try:
+        run.write_record(RunRecord.read(_kept(model_sha256)))
+    except InputError:  # no copy is kept, or a damaged one
+        return False
+    return True
+
+
+def restore_record(run: RunDirectory, data: PreparedData) -> None:
+    """Make run.json the record of model.keras, from a kept copy, from MLflow, or else from DVC's outputs.
+
+    `data` is the prepared data that the model was trained with. Raises InputError if an output is missing or damaged.
+    """
+    if not run.model.is_file() or has_record_of_model(run):
+        return
+    check_model_archive(run.model)
+    if not fetch_record_of_model(main_root(), file_digest(run.model), run.record):
+        run.write_record(_record_of_outputs(run, data))
+        print(f"{run.path.name}: the run of this model is not known here; its record was made from DVC's outputs")
+
+
+def _kept(model_sha256: str) -> Path:
+    return lock_folder(main_root()) / "records" / f"{model_sha256}.json"
+
+
+def _record_of_outputs(run: RunDirectory, data: PreparedData) -> RunRecord:
+    """A record without what DVC's outputs do not say: the machine, the times and what the training cost.
+
+    Fingerprint and trajectory stay empty, because the processor and the libraries that decided the weights are not
+    known. So no sweep takes this run for one of its own.
+    """
+    from epochwise.training.model_file import load_model, weights_sha256  # imports TensorFlow
+
+    cfg, history = run.read_config(), run.read_history()
+    experiment = OmegaConf.select(cfg, "tracking.experiment")
+    if not experiment or not history:
+        raise InputError(f"{run.path}: has no history, or no tracking.experiment in config.yaml; train again")
+    commit = _commit_of_outputs(run)
+    lineage = Lineage(commit, git_dirty=False, git_diff="", overrides=(), reproduce="dvc pull")
+    token = file_digest(run.model)[:32]
+    return RunRecord(
+        run_id=token,
+        token=token,
+        name=RESTORED_NAME,
+        experiment=experiment,
+        fingerprint="",
+        trajectory="",
+        weights_sha256=weights_sha256(load_model(run.model)),
+        model_sha256=file_digest(run.model),
+        data_sha256=data.sha256,
+        epochs=len(history),
+        epochs_trained=0,
+        epochs_reused=len(history),
+        steps_trained=0,
+        train_seconds=0.0,
+        trajectory_seconds=0.0,
+        status=FINISHED,
+        failure="",
+        started=now(),
+        ended=now(),
+        git_commit=commit,
+        git_dirty=False,
+        git_diff=None,
+        published=False,
+        mlflow=describe_run(cfg, lineage, data, ""),
+    )
+
+
+def _commit_of_outputs(run: RunDirectory) -> str | None:
+    """The last commit that changed dvc.lock, if that dvc.lock names this model."""
+    root = find_root()
+    commit = (try_git(root, "log", "-1", "--format=%H", "--", "dvc.lock") or "").strip()
+    lock = try_git(root, "show", f"{commit}:./dvc.lock") if commit else None
+    return commit if lock and file_digest(run.model, "md5") in lock else None

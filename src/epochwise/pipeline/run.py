@@ -1,0 +1,40 @@
+"""All stages for one configuration, in a run directory of its own: what `epochwise run` and each job of a sweep do."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from epochwise.common.errors import RunError
+from epochwise.common.paths import display_path
+from epochwise.config.schema import parameters
+from epochwise.pipeline.datasets import check_data, prepared_for
+from epochwise.pipeline.run_in_progress import print_result, run_in_progress, run_name
+from epochwise.runs.directory import RunDirectory
+from epochwise.trajectory.identity import fingerprint
+
+
+def run_configuration(
+    cfg: DictConfig,
+    directory: Path,
+    overrides: list[str],
+    name: str = "",
+    sweep_id: str = "",
+    expected_fingerprint: str | None = None,
+) -> None:
+    """Prepare, train and evaluate in `directory`. DVC's outputs stay as they are.
+
+    Without a `name` the run is named by its `overrides`. A job of a sweep gives the sweep's id and the fingerprint
+    that the sweep expects. Raises RunError if the run would have another fingerprint, or if it fails.
+    """
+    check_data(cfg)
+    data = prepared_for(cfg)
+    if expected_fingerprint and expected_fingerprint != fingerprint(parameters(cfg), data.sha256):
+        raise RunError("code, libraries or data were changed while the sweep ran; start it again")
+    run = RunDirectory(directory)
+    with run_in_progress(cfg, data, run, overrides, name or run_name(overrides) or "run", sweep_id) as this:
+        from epochwise.evaluation.evaluate import evaluate  # imports TensorFlow
+
+        this.train()
+        metrics = evaluate(cfg, data, run, this.record)
+    print(f"files {display_path(directory)}")
+    print_result(metrics, this.recorder)

@@ -1,0 +1,177 @@
+"""A run from its start to its end: its record in run.json, its MLflow run, what is printed of it, and how it ended."""
+
+import hashlib
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from epochwise.common.errors import RunError
+from epochwise.common.files import file_digest, write_text
+from epochwise.common.paths import find_root, main_root
+from epochwise.config.limits import check_network
+from epochwise.config.schema import parameter_keys, parameters
+from epochwise.data.prepared import PreparedData
+from epochwise.pipeline.directories import state_store
+from epochwise.runs import active
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.lineage import Lineage, trace_lineage
+from epochwise.runs.record import FAILED, FINISHED, KILLED, RUNNING, RunRecord, now
+from epochwise.tracking.description import describe_run
+from epochwise.tracking.recorder import NullRecorder, Recorder, create_recorder
+from epochwise.tracking.server import is_remote, server_identity
+from epochwise.training.history import METRICS
+from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
+
+if TYPE_CHECKING:
+    from epochwise.trajectory.resume import Progress
+
+
+class RunInProgress:
+    """A run that has begun. Its record is written to run.json whenever it changes, and MLflow follows."""
+
+    def __init__(self, cfg: DictConfig, data: PreparedData, run: RunDirectory, record: RunRecord) -> None:
+        self.cfg, self.data, self.run, self.record = cfg, data, run, record
+        self.recorder: Recorder | NullRecorder = create_recorder(main_root(), cfg, run)
+
+    def train(self) -> None:
+        """Train, and write config.yaml, history.csv and model.keras. Raises RunError if the training fails."""
+        # These import TensorFlow, which the stage prepare and refusals do without.
+        from epochwise.training.model_file import save_model, weights_sha256
+        from epochwise.trajectory.resume import train
+
+        self.run.write_config(self.cfg)
+        model = train(self.cfg, self.data, state_store(self.cfg), self._report).model
+        save_model(model, self.run.model)
+        hashes: dict[str, Any] = {"weights_sha256": weights_sha256(model), "model_sha256": file_digest(self.run.model)}
+        self.record = replace(self.record, **hashes)
+
+    def finish(self, status: str, failure: str) -> None:
+        """Write how the run ended, and wait until MLflow has all of the run or is given up."""
+        self.record = replace(self.record, status=status, failure=failure, ended=now())
+        # MLflow must learn how the run ended even if the disk refuses run.json; the last line tries it again.
+        with suppress(OSError):
+            self._write()
+        self.record = self.recorder.finish(self.record)
+        self.run.write_record(self.record)
+
+    def _report(self, progress: "Progress") -> None:
+        """Write history.csv and run.json, then print, after an epoch or after epochs that are reused."""
+        self.record = replace(
+            self.record,
+            epochs_trained=progress.epochs_trained,
+            epochs_reused=progress.epochs_reused,
+            steps_trained=progress.steps_trained,
+            train_seconds=round(progress.train_seconds, 3),
+            trajectory_seconds=round(sum(progress.seconds), 3),
+        )
+        self.run.write_history(progress.history)
+        self._write()
+        last, row = self.cfg.train.epochs, progress.history[-1]
+        if progress.reused_from:
+            where = Path(*progress.reused_from.parts[-3:-1])
+            print(f"epochs 1…{progress.epochs_reused} of {last} reused from {where}", flush=True)
+        elif not sys.stdout.isatty():  # on a terminal, Keras's progress bar shows the same
+            metrics = " · ".join(f"{name} {row[name]:.4f}" for name in METRICS)
+            print(f"epoch {row['epoch']}/{last} · {metrics} · {progress.seconds[-1]:.0f} s", flush=True)
+
+    def _write(self) -> None:
+        self.record = self.record.with_mlflow_id(self.recorder.run_id)
+        self.run.write_record(self.record)
+        self.recorder.notify()
+
+
+@contextmanager
+def run_in_progress(
+    cfg: DictConfig, data: PreparedData, run: RunDirectory, overrides: list[str], name: str, sweep_id: str = ""
+) -> Iterator[RunInProgress]:
+    """Begin a run; at the end it is FINISHED, FAILED or KILLED, in run.json and in MLflow.
+
+    Raises RunError if MLflow does not have all of the run and `tracking.required` asks for that.
+    """
+    check_network(cfg, data.image_shape)
+    root, lineage = main_root(), trace_lineage(find_root(), cfg, overrides)
+    record = _new_record(cfg, data, lineage, name, sweep_id)
+    server = server_identity(root) if cfg.tracking.enabled else None
+    active.mark_orphans(root)
+    with active.register_as_running(root, record.token, run.path, server, record.experiment):
+        this = RunInProgress(cfg, data, run, record)
+        status, failure = FAILED, ""
+        try:
+            run.clear()
+            run.write_record(record)
+            if lineage.git_diff:
+                write_text(run.diff, lineage.git_diff)
+            this.recorder.start()
+            yield this
+            status = FINISHED
+        except (KeyboardInterrupt, SystemExit) as error:
+            status, failure = KILLED, type(error).__name__
+            if state_store(cfg) and this.record.epochs_trained:
+                done = this.record.epochs_reused + this.record.epochs_trained
+                print(f"stopped after epoch {done} of {cfg.train.epochs}; the same command goes on from there")
+            raise
+        except BaseException as error:
+            failure = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            this.finish(status, failure)
+            if this.recorder.published or not server:
+                active.forget(root, record.token)
+    require_published(cfg, run, this.recorder)
+
+
+def require_published(cfg: DictConfig, run: RunDirectory, recorder: Recorder | NullRecorder) -> None:
+    """Raise RunError if MLflow does not have all of the run and `tracking.required` asks for that."""
+    if cfg.tracking.enabled and cfg.tracking.required and not recorder.published:
+        raise RunError(f"MLflow does not have all of {run.path}, which tracking.required asks for")
+
+
+def print_result(metrics: dict[str, float], recorder: Recorder | NullRecorder) -> None:
+    """Print the test metrics and the link to the MLflow run."""
+    print(f"test accuracy {metrics['test_accuracy']:.4f} · test loss {metrics['test_loss']:.4f}")
+    if recorder.published:
+        print(f"run {recorder.link}" + ("" if is_remote(main_root()) else "  (after: make ui)"))
+
+
+def run_name(overrides: list[str]) -> str:
+    """What the overrides vary, by the last word of each key: `epochs=12 dense_dropout=0.5`."""
+    plain = (override.lstrip("+~").partition("=") for override in overrides)
+    return " ".join(f"{key.split('.')[-1]}={value}" for key, _, value in plain if key in parameter_keys())
+
+
+def _new_record(cfg: DictConfig, data: PreparedData, lineage: Lineage, name: str, sweep_id: str) -> RunRecord:
+    values, token = parameters(cfg), uuid.uuid4().hex
+    identity = segments(values, data.sha256)[-1].identity
+    return RunRecord(
+        run_id=token,
+        token=token,
+        name=name,
+        experiment=cfg.tracking.experiment,
+        fingerprint=fingerprint(values, data.sha256),
+        trajectory=trajectory_key(identity),
+        weights_sha256=None,
+        model_sha256=None,
+        data_sha256=data.sha256,
+        epochs=cfg.train.epochs,
+        epochs_trained=0,
+        epochs_reused=0,
+        steps_trained=0,
+        train_seconds=0.0,
+        trajectory_seconds=0.0,
+        status=RUNNING,
+        failure="",
+        started=now(),
+        ended=None,
+        git_commit=lineage.git_commit,
+        git_dirty=lineage.git_dirty,
+        git_diff=hashlib.sha256(lineage.git_diff.encode()).hexdigest() if lineage.git_diff else None,
+        published=False,
+        identity=identity,
+        mlflow=describe_run(cfg, lineage, data, sweep_id),
+    )

@@ -1,0 +1,41 @@
+"""The stages one by one: no run gets the score of another run's model, and runs are named by what varies."""
+
+import pytest
+
+from epochwise.common.errors import InputError, RunError
+from epochwise.config.compose import load
+from epochwise.pipeline.datasets import open_prepared
+from epochwise.pipeline.directories import PREPARED, pipeline_run
+from epochwise.pipeline.run_in_progress import run_name
+from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage
+
+
+def test_no_run_gets_the_score_of_another_runs_model(project):
+    cfg = load(["train.epochs=1", "tracking=off"])
+    prepare_stage(cfg)
+    train_stage(cfg)
+    run = pipeline_run()
+    first, model = run.read_record(), run.model.read_bytes()
+    with pytest.raises(RunError, match="diverged"):
+        train_stage(load(["train.learning_rate=1e38", "tracking=off"]))
+    assert not run.model.exists()
+    with pytest.raises(InputError, match="has no|not FINISHED"):
+        evaluate_stage(cfg)
+    other = load(["train.epochs=1", "seed=1", "tracking=off"])
+    train_stage(other)
+    second = run.read_record()
+    with pytest.raises(InputError, match="was trained with train.epochs=1, not with what is asked for"):
+        evaluate_stage(load(["train.epochs=3", "tracking=off"]))
+    run.model.write_bytes(model)
+    from epochwise.evaluation.evaluate import evaluate
+
+    with pytest.raises(InputError, match="is not the model of run"):
+        evaluate(other, open_prepared(project.path / PREPARED, other.prepare), run, second)
+    assert not run.metrics.exists()
+    evaluate_stage(cfg)
+    assert run.read_record().token == first.token, "the model's own run has the score"
+
+
+def test_a_run_is_named_by_what_varies(project):
+    overrides = ["experiment=writeup", "train.epochs=10", "model.dense_dropout=0.25", "hydra.verbose=true"]
+    assert run_name(overrides) == "epochs=10 dense_dropout=0.25"
