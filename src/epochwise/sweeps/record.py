@@ -1,96 +1,111 @@
-"""A sweep's directory: sweep.json says what its points are and why some failed; each has its run directory.
+"""sweep.json: the points of a sweep, why some of them failed, and what MLflow has of the sweep."""
 
-Which points are finished is read from the run directories, wherever they lie, so it is never out of date.
-"""
-
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import NoneType
+from typing import Any
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
-from epochwise.runs import directory as rundir
+from epochwise.runs.directory import RunDirectory
 
-RECORD, LOG = "sweep.json", "run.log"
+RECORD = "sweep.json"
+
+POINT_TYPES: dict[str, Any] = {  # of the keys that every point in sweep.json has
+    **{"job": int, "name": str, "overrides": list, "parameters": dict, "fingerprint": (str, NoneType)},
+    **{"data_sha256": (str, NoneType), "refused": str},
+}
+SWEEP_TYPES: dict[str, Any] = {  # of the other keys in sweep.json
+    **dict.fromkeys(("id", "command", "experiment", "link", "published", "published_digest"), str),
+    **dict.fromkeys(("validates_on_test", "reuse", "rerun"), bool),
+    **{"varied": list, "points": list, "failures": dict},
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One configuration of a sweep. Without a fingerprint its data could not be prepared, as `refused` says."""
+    """One configuration of a sweep. Without a fingerprint its data could not be prepared; `refused` says why."""
 
-    job: int
-    name: str
+    job: int  # Hydra's number of the job
+    name: str  # what sets the point apart from the others: `epochs=12 dense_dropout=0.5`
     overrides: list[str]
-    parameters: dict[str, object]
+    parameters: dict[str, Any]  # all of them, by dotted key
     fingerprint: str | None = None
     data_sha256: str | None = None
     refused: str = ""
 
 
-@dataclass
-class Sweep:
-    """What sweep.json holds, and the folder it lies in."""
+@dataclass(frozen=True)
+class SweepRecord:
+    """What sweep.json holds, and the folder that it lies in. A changed record is a new one: `replace(sweep, …)`."""
 
     folder: Path
     id: str
     command: str
     experiment: str
-    varied: list[str]
+    varied: list[str]  # the parameters that differ between points, by dotted key
     points: list[Point]
     validates_on_test: bool
-    reuse: bool  # whether runs take epochs from one another; if not, only those that took none count as finished
-    rerun: bool = False  # whether only its own run directories count
-    failures: dict[str, str] = field(default_factory=dict)  # why, by job
-    link: str = ""  # to its runs in MLflow, once they are there
-    published: str = ""  # the tracking server that has them
-    told: str = ""  # sha256 of the leaderboard that it has
+    reuse: bool  # whether runs reuse each other's epochs; if not, only runs that reused none count as finished
+    rerun: bool = False  # whether only runs in the sweep's own run directories count as finished
+    failures: dict[int, str] = field(default_factory=dict)  # why a job failed, by its number
+    link: str = ""  # to the sweep's runs in MLflow, once they are there
+    published: str = ""  # the tracking server that has the sweep
+    published_digest: str = ""  # sha256 of the leaderboard that this server has
 
-    def run_folder(self, point: Point) -> Path:
-        return self.folder / str(point.job)
+    def run_directory(self, point: Point) -> RunDirectory:
+        """Where the run of a point is written; the finished run may lie elsewhere, see `directory.finished_runs`."""
+        return RunDirectory(self.folder / str(point.job))
 
-    def write(self) -> None:
-        write_json(self.folder / RECORD, {key: value for key, value in asdict(self).items() if key != "folder"})
+    def unpublished(self) -> "SweepRecord":
+        """The record of this sweep when MLflow could not be brought up to date."""
+        return replace(self, link="", published="", published_digest="")
 
+    def write(self, keep_time: bool = False) -> None:
+        """Write sweep.json. With `keep_time` its time of change stays, so that the latest sweep stays the latest."""
+        path = self.folder / RECORD
+        before = path.stat() if keep_time else None
+        write_json(path, {key: value for key, value in asdict(self).items() if key != "folder"})
+        if before:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-def read(folder: Path) -> Sweep:
-    """Raises InputError if `folder` holds no sweep."""
-    record = read_json(folder / RECORD)
-    try:
-        points = [Point(**point) for point in record.pop("points")]
-        return Sweep(folder=folder, points=points, **record)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / RECORD}: not a sweep's record ({error})") from error
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        return (folder / RECORD).is_file()
 
-
-def known(root: Path) -> list[Sweep]:
-    """All sweeps in multirun/, the latest first; what is not readable is left out."""
-    found = []
-    for path in sorted((root / "multirun").glob(f"**/{RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            found.append(read(path.parent))
-        except InputError:
-            continue
-    return found
-
-
-def find(root: Path, wanted: Path | str | None) -> Sweep:
-    """The sweep of that id or in that folder; the latest if `wanted` is None. Raises InputError if there is none."""
-    if wanted and (root / wanted / RECORD).is_file():
-        return read((root / wanted).resolve())
-    sweeps = known(root)
-    chosen = next((sweep for sweep in sweeps if wanted in (None, sweep.id)), None)
-    if chosen is None:
-        there = f"there is {', '.join(sweep.id for sweep in sweeps[:5])}" if sweeps else "there is none in multirun/"
-        raise InputError(f"no sweep {wanted or ''}".strip() + f"; {there}; `epochwise run -m …` makes one")
-    return chosen
+    @staticmethod
+    def read(folder: Path) -> "SweepRecord":
+        """Raises InputError if `folder` holds no sweep."""
+        path = folder / RECORD
+        content = read_json(path)
+        # Until version 0.1 `published_digest` was called `told`.
+        optional = {"rerun": False, "failures": {}, "link": "", "published": ""}
+        values = _checked(optional | {"published_digest": content.get("told", "")} | content, SWEEP_TYPES, path)
+        if not all(job.isdecimal() and isinstance(reason, str) for job, reason in values["failures"].items()):
+            raise InputError(f"{path}: not a sweep's record: failures is {values['failures']!r}")
+        values["failures"] = {int(job): reason for job, reason in values["failures"].items()}
+        needed = {"train.epochs", *values["varied"]}
+        values["points"] = [_read_point(point, needed, path) for point in values["points"]]
+        return SweepRecord(folder=folder, **values)
 
 
-def finished(root: Path, sweep: Sweep) -> dict[int, Path]:
-    """Run directories of the sweep's finished points, by job: its own, or any that holds the very same run."""
-    wanted = {point.fingerprint for point in sweep.points if point.fingerprint}
-    elsewhere = {}
-    own = [sweep.run_folder(point) for point in sweep.points]
-    for folder in own if sweep.rerun else [*own, *rundir.all_of(root)]:
-        made = rundir.complete(folder)
-        if made and made.get("fingerprint") in wanted and (sweep.reuse or not made["epochs_reused"]):
-            elsewhere.setdefault(made["fingerprint"], folder)
-    return {point.job: elsewhere[point.fingerprint] for point in sweep.points if point.fingerprint in elsewhere}
+def _read_point(content: object, needed: set[str], path: Path) -> Point:
+    """A point of sweep.json, which must have the `needed` parameters."""
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a sweep's record: a point is {content!r}")
+    optional = {"fingerprint": None, "data_sha256": None, "refused": ""}
+    point = Point(**_checked(optional | content, POINT_TYPES, path))
+    lacking = sorted(needed - point.parameters.keys())
+    if lacking:
+        raise InputError(f"{path}: not a sweep's record: point {point.job} lacks {', '.join(lacking)}")
+    return point
+
+
+def _checked(values: Mapping[str, Any], types: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The values of the keys in `types`. Raises InputError if one of them has another type."""
+    for key, expected in types.items():
+        if not isinstance(values.get(key), expected):
+            raise InputError(f"{path}: not a sweep's record: {key} is {values.get(key)!r}")
+    return {key: values[key] for key in types}

@@ -1,51 +1,81 @@
-"""Which job of a sweep is run next, so that each epoch is trained once and the least is waited for."""
+"""Which job of a sweep is run next, so that each epoch is trained once and workers wait as little as possible."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.record import Point
+from epochwise.trajectory.identity import segments, trajectory_key
+from epochwise.trajectory.states import newest_epoch
 
-from epochwise.trajectory.identity import Leg, trajectory_key
-from epochwise.trajectory.states import kept_epoch
+Epochs = set[tuple[str, int]]  # a trajectory's key, and an epoch
 
 
 @dataclass(frozen=True)
 class Job:
-    """A point that is to be run: where, as what, and by what way of trajectories. `store` is None if it shares none."""
+    """A point that is to be run, and where. `store` is None if the run reuses no states."""
 
     number: int
     name: str
-    folder: Path
-    config: DictConfig
-    legs: list[Leg]
+    run: RunDirectory
+    threads: int
+    epochs: int
+    segments: list[tuple[str, int]]  # the key and the last epoch of each, see `trajectory.identity.segments`
     store: Path | None
 
+    @staticmethod
+    def of(point: Point, run: RunDirectory, store: Path | None) -> "Job":
+        """The job of a point whose data is prepared."""
+        threads, epochs = point.parameters["train.threads"], point.parameters["train.epochs"]
+        parts = _keys(point.parameters, str(point.data_sha256)) if store else [(f"job {point.job}", epochs)]
+        return Job(point.job, point.name, run, threads, epochs, parts, store)
 
-def untrained(job: Job) -> set[tuple[str, int]]:
-    """Trajectory and epoch of all that is to be trained for `job`, because no kept state lies as far on its way."""
-    needed: set[tuple[str, int]] = set()
+
+def untrained(job: Job) -> Epochs:
+    """The epochs that are to be trained for `job`, because the store has no state that is as far."""
+    return _untrained(job.segments, job.store)
+
+
+def count_untrained(jobs: Iterable[Job]) -> int:
+    """How many epochs are to be trained for all of `jobs`. An epoch that several jobs need counts once."""
+    epochs: Epochs = set()
+    return len(epochs.union(*map(untrained, jobs)))
+
+
+def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> int:
+    """How many epochs are to be trained for one run."""
+    return len(_untrained(_keys(parameters, data_sha256), store))
+
+
+def next_job(waiting: Collection[Job], running: Iterable[Job]) -> Job | None:
+    """The waiting job to run next; None if each of them would wait for epochs that a running job trains.
+
+    The job with the most epochs to train comes first: it leaves the states that shorter runs of its trajectory only
+    read. A run that only reads comes before all others, because the store may remove old states to make room.
+    """
+    in_training: Epochs = set()
+    in_training = in_training.union(*map(untrained, running))
+    ready = [(len(needed), job) for job in waiting if not (needed := untrained(job)) & in_training]
+    return max(ready, key=lambda pair: (not pair[0], pair[0], -pair[1].number))[1] if ready else None
+
+
+def _keys(parameters: Mapping[str, Any], data_sha256: str) -> list[tuple[str, int]]:
+    return [(trajectory_key(segment.identity), segment.last) for segment in segments(parameters, data_sha256)]
+
+
+def _untrained(parts: list[tuple[str, int]], store: Path | None) -> Epochs:
+    """The epochs of segments, each given by its key and last epoch, that come after the newest state in the store.
+
+    A state of a later segment replaces all segments before it.
+    """
+    needed: Epochs = set()
     first = 1
-    for leg in job.legs:
-        key = trajectory_key(leg.identity) if job.store else str(job.number)
-        newest = kept_epoch(job.store, key, leg.last) if job.store else 0
+    for key, last in parts:
+        newest = newest_epoch(store, key, last) if store else 0
         if newest >= first:
             needed.clear()
-        needed |= {(key, epoch) for epoch in range(max(first, newest + 1), leg.last + 1)}
-        first = leg.last + 1
+        needed |= {(key, epoch) for epoch in range(max(first, newest + 1), last + 1)}
+        first = last + 1
     return needed
-
-
-def to_train(jobs: list[Job]) -> int:
-    """How many epochs are to be trained for all of `jobs`: those that they share count once."""
-    return len(set().union(*map(untrained, jobs)))
-
-
-def choose(waiting: list[Job], running: list[Job]) -> Job | None:
-    """Of the waiting jobs for which no running one is training, the next; None if all would wait.
-
-    The longest of a trajectory comes first and leaves the states that the shorter ones only read; these come as soon
-    as they can, before there is no more room for what they read.
-    """
-    at_work = set().union(*map(untrained, running))
-    ready = [(len(needed), job) for job in waiting if not (needed := untrained(job)) & at_work]
-    return max(ready, key=lambda pair: (not pair[0], pair[0], -pair[1].number))[1] if ready else None

@@ -1,0 +1,75 @@
+"""Sweeps in multirun/, and which of their points are finished.
+
+That is read from the run directories, wherever they lie, so it is never out of date.
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+from epochwise.common.errors import InputError
+from epochwise.pipeline.directories import run_directories
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.record import RECORD, Point, SweepRecord
+
+
+def known_sweeps(root: Path) -> list[SweepRecord]:
+    """All sweeps in multirun/, the latest first. A sweep.json that is not readable is left out."""
+    found = []
+    for path in sorted((root / "multirun").glob(f"**/{RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            found.append(SweepRecord.read(path.parent))
+        except InputError:
+            continue
+    return found
+
+
+def find_sweep(root: Path, wanted: Path | str | None) -> SweepRecord:
+    """The sweep with this id or in this folder; the latest if `wanted` is None. Raises InputError if there is none."""
+    if wanted and SweepRecord.exists(root / wanted):
+        return SweepRecord.read((root / wanted).resolve())
+    sweeps = known_sweeps(root)
+    chosen = next((sweep for sweep in sweeps if wanted in (None, sweep.id)), None)
+    if chosen is None:
+        names = ", ".join(sweep.id for sweep in sweeps[:5])
+        choice = f"there is {names}" if names else "there is none in multirun/"
+        raise InputError(f"no sweep {wanted or ''}".strip() + f"; {choice}; `epochwise run -m …` makes one")
+    return chosen
+
+
+def finished_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None = None) -> dict[int, RunDirectory]:
+    """The finished runs of a sweep's points, all or those given, by job.
+
+    A run lies in the point's own run directory, or in any other one that holds the very same run.
+    """
+    points = list(sweep.points if points is None else points)
+    missing = {point.fingerprint for point in points if point.fingerprint}
+    own = [sweep.run_directory(point) for point in points]
+    found: dict[str, RunDirectory] = {}
+    for run in own if sweep.rerun else chain(own, run_directories(root)):
+        if not missing:
+            break
+        fingerprint = _finished_fingerprint(run, missing, sweep.reuse)
+        if fingerprint:
+            found[fingerprint] = run
+            missing.remove(fingerprint)
+    return {point.job: found[key] for point in points if (key := point.fingerprint) and key in found}
+
+
+def log_file(run: RunDirectory) -> Path:
+    """What the worker printed while it ran the job of this run directory."""
+    return run.path / "run.log"
+
+
+def _finished_fingerprint(run: RunDirectory, wanted: set[str], reuse: bool) -> str | None:
+    """The fingerprint of a finished run, if it is `wanted`. Without `reuse`, a run that reused epochs does not count.
+
+    run.json is read first: most runs are others, and to check that a run is complete takes several times as long.
+    """
+    try:
+        if run.read_record().fingerprint not in wanted:
+            return None
+    except InputError:
+        return None
+    record = run.read_complete()
+    return record.fingerprint if record and (reuse or not record.epochs_reused) else None

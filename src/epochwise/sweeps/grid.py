@@ -1,0 +1,120 @@
+"""A command line's grid of values: its jobs, checked, and the points of the sweep that they are."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from epochwise.common.errors import InputError
+from epochwise.common.paths import find_root
+from epochwise.config import overrides
+from epochwise.config.compose import load_jobs
+from epochwise.config.schema import parameter_keys, parameters, run_setting_keys
+from epochwise.pipeline.datasets import check_data, prepared_for
+from epochwise.pipeline.run_in_progress import run_name
+from epochwise.sweeps.record import Point
+from epochwise.trajectory.identity import fingerprint
+
+
+def grid_jobs(typed: Sequence[str], settings: DictConfig) -> list[list[str]]:
+    """The overrides of each job, in Hydra's order. Raises InputError for what cannot be swept.
+
+    `settings` are Hydra's own, see `config.compose.hydra_settings`; a preset of `conf/sweep/` adds to the grid there.
+    """
+    preset = [f"{key}={values}" for key, values in (settings.sweeper.get("params") or {}).items()]
+    changes_no_result = run_setting_keys()
+    task = []
+    for override in overrides.parse([*preset, *typed]):
+        key = override.key_or_group
+        of_hydra = key.startswith(("hydra.", "hydra/"))
+        other_group = key != "experiment" and (find_root() / "conf" / key).is_dir()
+        if override.is_sweep_override() and (of_hydra or other_group or key in changes_no_result):
+            raise InputError(f"command line: {key} cannot be swept, for it changes no result")
+        if key == "hydra.sweep.subdir":
+            raise InputError("command line: hydra.sweep.subdir is the job's number; name another hydra.sweep.dir")
+        if not of_hydra:
+            task.append(str(override.input_line))
+    jobs = overrides.grid(task)
+    if jobs != overrides.grid(task):
+        raise InputError("command line: shuffle() gives other jobs each time, so none could be found again")
+    return jobs
+
+
+def make_points(jobs: Sequence[Sequence[str]]) -> tuple[DictConfig, list[Point]]:
+    """The configuration of the first job, and the points of the sweep, each with its data prepared.
+
+    A point whose data cannot be prepared is `refused`: its run fails, and the others are run. Raises InputError with a
+    line for each job whose configuration is wrong or does not fit its data.
+    """
+    configs = load_jobs(jobs)
+    values = [parameters(cfg) for cfg in configs]
+    _check_data(jobs, configs, values)
+    names, points = point_names(jobs), []
+    data: dict[str, tuple[str | None, str]] = {}
+    for number, (typed, cfg) in enumerate(zip(jobs, configs, strict=True)):
+        key = _select(values[number], "prepare.")
+        if key not in data:
+            data[key] = _prepare(cfg)
+        sha256, refused = data[key]
+        identified = fingerprint(values[number], sha256) if sha256 else None
+        points.append(Point(number, names[number], list(typed), values[number], identified, sha256, refused))
+    return configs[0], points
+
+
+def point_names(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """What sets each job apart from the others, by the last word of each key: `epochs=12 dense_dropout=0.5`.
+
+    The only job of a sweep is named by the parameters that were typed.
+    """
+    common = set.intersection(*map(set, jobs))
+    names = []
+    for typed in jobs:
+        varied = [override.lstrip("+").partition("=") for override in typed if override not in common]
+        name = " ".join(f"{key.split('.')[-1]}={value}" for key, _, value in varied)
+        names.append(name or run_name(list(typed)) or "run")
+    return names
+
+
+def varied_parameters(points: Sequence[Point]) -> list[str]:
+    """The parameters that differ between points, in the order in which they were typed, then in that of params.yaml."""
+    typed = [override.key_or_group for override in overrides.parse(points[0].overrides)]
+    keys = dict.fromkeys(key for key in (*typed, *parameter_keys()) if key in parameter_keys())
+    values = {key: {json.dumps(point.parameters[key]) for point in points} for key in keys}
+    return [key for key, different in values.items() if len(different) > 1]
+
+
+def _check_data(jobs: Sequence[Sequence[str]], configs: Sequence[DictConfig], values: Sequence[dict[str, Any]]) -> None:
+    """Check each job's configuration against its data, once for all jobs that have the same data and network."""
+    problems: dict[str, str] = {}
+    lines = []
+    for typed, cfg, given in zip(jobs, configs, values, strict=True):
+        key = _select(given, ("prepare.", "model."))
+        if key not in problems:
+            problems[key] = _data_problem(cfg)
+        if problems[key]:
+            lines.append(f"{' '.join(typed)}: {problems[key]}" if len(jobs) > 1 else problems[key])
+    if lines:
+        raise InputError("\n".join(lines))
+
+
+def _data_problem(cfg: DictConfig) -> str:
+    """Why the configuration does not fit its data; nothing if it does."""
+    try:
+        check_data(cfg)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _prepare(cfg: DictConfig) -> tuple[str | None, str]:
+    """The sha256 of the prepared data, and why it could not be prepared: one of them is empty."""
+    try:
+        return prepared_for(cfg).sha256, ""
+    except (InputError, OSError) as error:
+        return None, str(error)
+
+
+def _select(values: dict[str, Any], prefix: str | tuple[str, ...]) -> str:
+    """The parameters whose keys start with `prefix`, as one text that can be compared."""
+    return json.dumps([value for key, value in values.items() if key.startswith(prefix)])

@@ -1,0 +1,60 @@
+"""The files of a leaderboard, beside sweep.json: leaderboard.{csv,json,md}, curves.png and heat_map.png."""
+
+from pathlib import Path
+
+from epochwise.common.files import write_text
+from epochwise.sweeps.curves import trajectory_curves
+from epochwise.sweeps.leaderboard import Leaderboard
+from epochwise.sweeps.table import as_text, plain
+
+TEXTS = {"leaderboard.csv": "csv", "leaderboard.json": "json", "leaderboard.md": "markdown"}
+CURVES, HEAT_MAP = "curves.png", "heat_map.png"
+MAX_CURVES = 10  # in one picture; more cannot be distinguished
+
+
+def write(leaderboard: Leaderboard) -> None:
+    """Write all files. Pictures are drawn only if one is missing or the leaderboard has changed since they were."""
+    folder, texts = leaderboard.sweep.folder, {name: as_text(leaderboard, form) for name, form in TEXTS.items()}
+    pictures = _pictures(leaderboard)
+    up_to_date = all((folder / name).is_file() for name in pictures) and _holds(folder, texts)
+    if not up_to_date:
+        _draw(leaderboard, pictures)
+    for name, text in texts.items():  # after the pictures, because they say what the pictures show
+        write_text(folder / name, text)
+
+
+def existing(leaderboard: Leaderboard) -> list[Path]:
+    paths = [leaderboard.sweep.folder / name for name in (*TEXTS, CURVES, HEAT_MAP)]
+    return [path for path in paths if path.is_file()]
+
+
+def _pictures(leaderboard: Leaderboard) -> list[str]:
+    """The names of the pictures that can be drawn of the leaderboard."""
+    if not leaderboard.settings:
+        return []
+    return [CURVES, HEAT_MAP] if len(leaderboard.keys) == 2 else [CURVES]
+
+
+def _holds(folder: Path, texts: dict[str, str]) -> bool:
+    paths = {name: folder / name for name in texts}
+    return all(path.is_file() and path.read_text(encoding="utf-8") == texts[name] for name, path in paths.items())
+
+
+def _draw(leaderboard: Leaderboard, names: list[str]) -> None:
+    if not names:
+        return
+    from epochwise.sweeps import pictures  # imports Matplotlib
+
+    folder, keys, validation = leaderboard.sweep.folder, leaderboard.keys, leaderboard.validation
+    curves = trajectory_curves(leaderboard)
+    several_seeds = keys and any(len(setting.results) > 1 for setting in leaderboard.settings)
+    seeds = "; of several seeds the best" if several_seeds else ""
+    left_out = f"; the best {MAX_CURVES} of {len(curves)}" if len(curves) > MAX_CURVES else ""
+    heading = f"measured on {validation}; a dot where a run ends{seeds}{left_out}"
+    pictures.draw_curves(curves[:MAX_CURVES], folder / CURVES, heading)
+    if HEAT_MAP in names:
+        cells = {
+            (plain(setting.parameters[keys[0]]), plain(setting.parameters[keys[1]])): setting.mean("val_accuracy")
+            for setting in leaderboard.settings
+        }
+        pictures.draw_heat_map(keys, cells, folder / HEAT_MAP, f"val_accuracy ({validation})")

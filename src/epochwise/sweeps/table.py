@@ -1,0 +1,193 @@
+"""The leaderboard as text: markdown, csv, json, or a table on the terminal."""
+
+import csv
+import hashlib
+import io
+import json
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from epochwise.sweeps.leaderboard import Leaderboard, Setting
+from epochwise.tracking.sweep_mirror import curves_link
+
+METRICS = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")  # columns
+COSTS = ("epochs_trained", "epochs_reused", "train_seconds", "trajectory_seconds")  # columns that are sums
+DISPENSABLE = ("val_loss", "trained", "reused", "best epoch")  # columns that a narrow terminal lacks, in this order
+
+
+def as_text(leaderboard: Leaderboard, form: str) -> str:
+    """The leaderboard as markdown, csv or json."""
+    return {"markdown": _markdown, "csv": _csv, "json": _json}[form](leaderboard)
+
+
+def digest(leaderboard: Leaderboard) -> str:
+    """SHA-256 over all that the leaderboard says. It shows whether MLflow has this leaderboard or an earlier one."""
+    return hashlib.sha256(_json(leaderboard).encode()).hexdigest()
+
+
+def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
+    """A row for each setting in full precision, best first. Seconds and epochs are sums over its n runs."""
+    made = []
+    for rank, setting in enumerate(leaderboard.settings, 1):
+        row: dict[str, object] = {"rank": rank}
+        row |= {key: plain(setting.parameters[key]) for key in leaderboard.keys}
+        row |= {"epochs": setting.parameters["train.epochs"], "n": len(setting.results)}
+        for metric in METRICS:
+            row |= {metric: setting.mean(metric), f"{metric}_sd": setting.deviation(metric)}
+        row |= {cost: _sum(setting, cost) for cost in COSTS}
+        made.append(row | {"runs": _run_ids(setting)})
+    return made
+
+
+def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Heads and lines of the table for people."""
+    seeds = "seed" in leaderboard.sweep.varied
+    epochs = "train.epochs" not in leaderboard.keys
+    heads = ["", *map(short, leaderboard.keys), *["epochs"] * epochs, *["n"] * seeds]
+    heads += ["val_accuracy", "val_loss", "best epoch", "test_accuracy", "trained", "reused", "time"]
+    lines = []
+    for rank, setting in enumerate(leaderboard.settings, 1):
+        line = [str(rank), *(str(plain(setting.parameters[key])) for key in leaderboard.keys)]
+        line += [str(setting.parameters["train.epochs"])] * epochs + [str(len(setting.results))] * seeds
+        line += [_mean(setting, "val_accuracy", 4), _mean(setting, "val_loss", 4)]
+        line += [_mean(setting, "best_epoch", 1 if seeds else 0), _mean(setting, "test_accuracy", 4)]
+        trained, reused, seconds = (_sum(setting, cost) for cost in COSTS[:3])
+        lines.append([*line, str(trained), str(reused), f"{seconds:.0f} s"])
+    return heads, lines
+
+
+def footer(leaderboard: Leaderboard) -> list[str]:
+    """The lines below the table: how it is ranked, costs, failures, and how to use the best run."""
+    lines = [*_ranking(leaderboard), _cost(leaderboard)] if leaderboard.settings else []
+    lines += _same_runs(leaderboard)
+    lines += [f"failed: {name}: {reason}" for name, reason in leaderboard.failures]
+    if leaderboard.missing:
+        lines.append(f"not run yet: {'; '.join(leaderboard.missing)}; the same command runs what is missing")
+    if leaderboard.best:
+        command = f"epochwise promote {leaderboard.best.record.run_id} --params && dvc repro"
+        lines.append(f"to make the best run the pipeline's default: {command}")
+    return lines
+
+
+def print_leaderboard(leaderboard: Leaderboard) -> None:
+    """Print the table, its footer and the links to the runs."""
+    console = Console(highlight=False, soft_wrap=True)
+    if leaderboard.settings:
+        table = _fitting_table(leaderboard, console)
+        if not console.is_terminal:  # a file has no width
+            console.width = max(console.width, _width(table))
+        console.print(table)
+    link = leaderboard.sweep.link
+    for line in [*footer(leaderboard), *([f"runs {link}", f"curves {curves_link(link)}"] if link else [])]:
+        console.print(line, markup=False)
+
+
+def plain(value: object) -> object:
+    """A parameter's value as one cell: a list as its items with spaces between them."""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def short(key: str) -> str:
+    """The last word of a parameter's key."""
+    return key.split(".")[-1]
+
+
+def _markdown(leaderboard: Leaderboard) -> str:
+    heads, lines = cells(leaderboard)
+    table = [heads, ["---"] * len(heads), *lines]
+    below = "".join(f"\n{line}\n" for line in footer(leaderboard))
+    return "".join(f"| {' | '.join(line)} |\n" for line in table) + below
+
+
+def _csv(leaderboard: Leaderboard) -> str:
+    stream = io.StringIO()
+    run_ids = [{"runs": " ".join(_run_ids(setting))} for setting in leaderboard.settings]
+    made = [row | ids for row, ids in zip(rows(leaderboard), run_ids, strict=True)]
+    writer = csv.DictWriter(stream, list(made[0]) if made else ["rank"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(made)
+    return stream.getvalue()
+
+
+def _json(leaderboard: Leaderboard) -> str:
+    content: dict[str, object] = {
+        "sweep": leaderboard.sweep.id,
+        "validation": leaderboard.validation,
+        "rows": rows(leaderboard),
+    }
+    content |= {"failed": dict(leaderboard.failures), "not_run": leaderboard.missing}
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _fitting_table(leaderboard: Leaderboard, console: Console) -> Table:
+    """The table, without as many of the dispensable columns as it takes to fit the terminal's width."""
+    for number in range(len(DISPENSABLE) + 1):
+        table = _table(leaderboard, DISPENSABLE[:number])
+        if not console.is_terminal or _width(table) <= console.width:
+            break
+    return table
+
+
+def _table(leaderboard: Leaderboard, left_out: tuple[str, ...]) -> Table:
+    title = Text(f"sweep {leaderboard.sweep.id}")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    heads, lines = cells(leaderboard)
+    kept = [index for index, head in enumerate(heads) if head not in left_out]
+    for index in kept:
+        table.add_column(Text(heads[index]), justify="right", overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(line[index]) for index in kept))
+    return table
+
+
+def _width(table: Table) -> int:
+    return Console(width=1000).measure(table).maximum
+
+
+def _ranking(leaderboard: Leaderboard) -> list[str]:
+    if leaderboard.sweep.validates_on_test:
+        lines = ["ranked by val_accuracy on the test set, which is validation here: not fit for choosing a setting"]
+    else:
+        lines = ["ranked by val_accuracy of the last epoch, on validation images; the test set never ranks"]
+    if len({point.data_sha256 for point in leaderboard.sweep.points if point.data_sha256}) > 1:
+        lines.append("the settings differ in their data, so their validation images may not be the same")
+    return lines
+
+
+def _cost(leaderboard: Leaderboard) -> str:
+    """What the finished runs took to train, whichever run trained their epochs and in however many attempts."""
+    records = [result.record for result in leaderboard.results]
+    longest = {record.trajectory: record for record in sorted(records, key=lambda record: record.epochs)}
+    alone, shared = (
+        f"{sum(record.epochs for record in some)} epochs, {sum(record.trajectory_seconds for record in some):.0f} s"
+        for some in (records, longest.values())
+    )
+    if not leaderboard.sweep.reuse:
+        return f"trained: {alone}"
+    return f"trained: {shared}, shared epochs counted once; with each run alone it would be {alone}"
+
+
+def _same_runs(leaderboard: Leaderboard) -> list[str]:
+    """Points that are the same run, such as those of a parameter that another one makes ineffective."""
+    names: dict[str, list[str]] = {}
+    for point in leaderboard.sweep.points:
+        if point.fingerprint:
+            names.setdefault(point.fingerprint, []).append(point.name)
+    return [f"the same run: {', '.join(same)}" for same in names.values() if len(same) > 1]
+
+
+def _mean(setting: Setting, metric: str, digits: int) -> str:
+    """The mean, with the standard deviation over several runs."""
+    deviation = setting.deviation(metric)
+    return f"{setting.mean(metric):.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+
+
+def _run_ids(setting: Setting) -> list[str]:
+    return [result.record.run_id for result in setting.results]
+
+
+def _sum(setting: Setting, cost: str) -> float:
+    return sum(getattr(result.record, cost) for result in setting.results)

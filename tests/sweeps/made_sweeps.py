@@ -1,0 +1,67 @@
+"""What tests of sweeps share: points, sweeps and finished run directories that are made by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import A_RECORD
+
+from epochwise.common.files import write_json
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.training.history import COLUMNS, summarize
+
+PARAMETERS = {"seed": 0, "prepare.validation_size": 300, "model.dense_dropout": 0.5, "train.epochs": 2}
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes `tmp_path` the root of a project: paths are printed relative to it."""
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / "conf").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+def point(job: int, **different: Any) -> Point:
+    """A point with parameters that differ from PARAMETERS; in their keys `__` stands for the dot."""
+    parameters = PARAMETERS | {key.replace("__", "."): value for key, value in different.items()}
+    name = " ".join(f"{key.split('__')[-1]}={value}" for key, value in different.items())
+    return Point(job, name, [], parameters, f"fingerprint {job}", "data")
+
+
+def twin_of(other: Point, job: int, name: str) -> Point:
+    """Another point of the grid that is the very same run."""
+    return replace(other, job=job, name=name)
+
+
+def make_sweep(root: Path, varied: list[str], *points: Point, **more: Any) -> SweepRecord:
+    """A sweep of these points in multirun/day/time, as it is read from disk."""
+    folder = root / "multirun/day/time"
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {"validates_on_test": False, "reuse": True} | more
+    SweepRecord(folder, "day_time", "epochwise run -m …", "epochwise", varied, list(points), **values).write()
+    return SweepRecord.read(folder)
+
+
+def finish(
+    folder: Path,
+    number: int,
+    val_accuracy: float = 0.9,
+    test_accuracy: float = 0.9,
+    val_loss: float = 0.1,
+    trajectory: str | None = None,
+    epochs: int = 2,
+    **more: Any,
+) -> None:
+    """A finished run's directory, as far as a leaderboard reads it. run.json is written last, as a run does."""
+    run = RunDirectory(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    values = 0.2, 0.8, val_loss, val_accuracy
+    history = [dict(zip(COLUMNS, (epoch, *values), strict=True)) for epoch in range(1, epochs + 1)]
+    run.write_history(history)
+    write_json(run.metrics, summarize(history) | {"test_loss": 0.1, "test_accuracy": test_accuracy})
+    for path in (run.config, run.model):
+        path.touch()
+    own = {"run_id": f"run{number}", "fingerprint": f"fingerprint {number}", "epochs": epochs}
+    write_json(run.record, A_RECORD | own | {"trajectory": trajectory or str(number)} | more)

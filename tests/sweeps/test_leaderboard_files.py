@@ -1,0 +1,93 @@
+"""The leaderboard's files and pictures, from run directories made by hand."""
+
+import json
+
+import pytest
+from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+
+from epochwise.sweeps import leaderboard_files
+from epochwise.sweeps.curves import trajectory_curves
+from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.table import as_text
+
+pytestmark = pytest.mark.usefixtures("bare_project")
+
+TEXTS = ["leaderboard.csv", "leaderboard.json", "leaderboard.md"]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Four runs of two trajectories."""
+    grid = [(e, d) for e in (2, 4) for d in (0.25, 0.5)]
+    points = [point(job, train__epochs=e, model__dense_dropout=d) for job, (e, d) in enumerate(grid)]
+    made = make_sweep(tmp_path, ["train.epochs", "model.dense_dropout"], *points)
+    for job, (epochs, dropout) in enumerate(grid):
+        finish(made.folder / str(job), job, 0.9 + job / 100, trajectory=str(dropout), epochs=epochs)
+    return made
+
+
+def names(leaderboard) -> list[str]:
+    return [path.name for path in leaderboard_files.existing(leaderboard)]
+
+
+def test_texts_and_pictures_are_written(sweep, tmp_path):
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    leaderboard_files.write(leaderboard)
+    assert names(leaderboard) == [*TEXTS, "curves.png", "heat_map.png"]
+    for name, form in zip(TEXTS, ("csv", "json", "markdown"), strict=True):
+        assert (sweep.folder / name).read_text() == as_text(leaderboard, form)
+
+
+def test_pictures_are_drawn_again_only_if_they_are_missing_or_out_of_date(sweep, tmp_path):
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    leaderboard_files.write(leaderboard)
+    curves = sweep.folder / "curves.png"
+    curves.write_text("as it was drawn")
+    leaderboard_files.write(leaderboard)
+    assert curves.read_text() == "as it was drawn"
+    (sweep.folder / "heat_map.png").unlink()
+    leaderboard_files.write(leaderboard)
+    assert curves.read_bytes().startswith(b"\x89PNG")
+    curves.write_text("as it was drawn")
+    finish(sweep.folder / "0", 0, 0.99)
+    leaderboard_files.write(make_leaderboard(tmp_path, sweep))
+    assert curves.read_bytes().startswith(b"\x89PNG")
+    assert json.loads((sweep.folder / "leaderboard.json").read_text())["rows"][0]["runs"] == ["run0"]
+
+
+def test_nothing_finished_gives_texts_only(tmp_path):
+    leaderboard = make_leaderboard(tmp_path, make_sweep(tmp_path, ["seed"], point(0, seed=0)))
+    leaderboard_files.write(leaderboard)
+    assert names(leaderboard) == TEXTS
+
+
+def test_lists_can_be_swept_beside_another_key(tmp_path):
+    grid = [(filters, e) for filters in ([8, 16], [16, 32]) for e in (1, 2)]
+    points = [point(job, model__filters=filters, train__epochs=e) for job, (filters, e) in enumerate(grid)]
+    sweep = make_sweep(tmp_path, ["model.filters", "train.epochs"], *points)
+    for job in range(4):
+        finish(sweep.folder / str(job), job, 0.9 + job / 100)
+    leaderboard_files.write(make_leaderboard(tmp_path, sweep))
+    assert (sweep.folder / "heat_map.png").is_file()
+
+
+def test_runs_that_differ_in_length_only_are_one_curve(sweep, tmp_path):
+    curves = trajectory_curves(make_leaderboard(tmp_path, sweep))
+    assert [(curve.label, curve.last_epochs) for curve in curves] == [
+        ("dense_dropout=0.5", [2, 4]),
+        ("dense_dropout=0.25", [2, 4]),
+    ]
+    assert [len(curve.history) for curve in curves] == [4, 4]
+
+
+def test_seeds_have_curves_of_their_own_only_if_nothing_else_was_varied(tmp_path):
+    grid = [(seed, d) for d in (0.25, 0.5) for seed in (0, 1)]
+    points = [point(job, seed=seed, model__dense_dropout=d) for job, (seed, d) in enumerate(grid)]
+    sweep = make_sweep(tmp_path, ["seed", "model.dense_dropout"], *points)
+    for job in range(4):
+        finish(sweep.folder / str(job), job, 0.9 + job / 100)
+    curves = trajectory_curves(make_leaderboard(tmp_path, sweep))
+    assert [curve.label for curve in curves] == ["dense_dropout=0.5", "dense_dropout=0.25"]
+    seeds = make_sweep(tmp_path, ["seed"], *points[:2])
+    curves = trajectory_curves(make_leaderboard(tmp_path, seeds))
+    assert [curve.label for curve in curves] == ["seed=1", "seed=0"]

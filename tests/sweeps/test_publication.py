@@ -1,0 +1,96 @@
+"""What MLflow is to show of a sweep, and when it is published; from run directories made by hand."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+
+from epochwise.common.errors import RunError
+from epochwise.sweeps import publication
+from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.publication import connect_and_publish, publish_if_needed, sweep_content
+from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.table import as_text, digest
+
+pytestmark = pytest.mark.usefixtures("bare_project")
+SERVER = SimpleNamespace(name="a server")
+
+
+@pytest.fixture
+def sweep(tmp_path) -> SweepRecord:
+    """Two settings of which one has two seeds; the best run is the last."""
+    grid = [(0.25, 0), (0.5, 0), (0.5, 1)]
+    points = [point(job, model__dense_dropout=d, seed=seed) for job, (d, seed) in enumerate(grid)]
+    made = make_sweep(tmp_path, ["model.dense_dropout", "seed"], *points)
+    for job in range(3):
+        finish(made.folder / str(job), job, 0.9 + job / 100, test_accuracy=0.8 + job / 100)
+    return made
+
+
+@pytest.fixture
+def published(monkeypatch) -> list:
+    """What is published, to an MLflow that has nothing."""
+    contents = []
+    monkeypatch.setattr(publication, "has_sweep", lambda server, content: False)
+    monkeypatch.setattr(publication, "publish_sweep", lambda server, content: contents.append(content) or "http://link")
+    return contents
+
+
+def test_the_content_is_the_leaderboard_best_first(sweep, tmp_path):
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    content = sweep_content(leaderboard)
+    assert [run.run.path.name for run in content.runs] == ["2", "1", "0"]
+    assert content.runs[0].parameters == sweep.points[2].parameters
+    assert (content.status, content.best_setting) == ("FINISHED", "dense_dropout=0.5 seed=1")
+    means = {"val_accuracy": pytest.approx(0.915), "test_accuracy": pytest.approx(0.815)}
+    assert content.metrics == {"runs": 3, "failed": 0, **means}
+    assert (content.markdown, content.digest) == (as_text(leaderboard, "markdown"), digest(leaderboard))
+    assert content.files == [], "none is written yet"
+
+
+def test_a_failed_run_comes_before_a_missing_one(tmp_path):
+    points = [point(job, seed=job) for job in range(2)]
+    failing = make_sweep(tmp_path, ["seed"], *points, failures={0: "boom"})
+    assert sweep_content(make_leaderboard(tmp_path, failing)).status == "FAILED"
+    missing = sweep_content(make_leaderboard(tmp_path, make_sweep(tmp_path, ["seed"], *points)))
+    assert (missing.status, missing.best_setting, missing.metrics) == ("KILLED", None, {"runs": 0, "failed": 0})
+
+
+def test_a_published_sweep_has_its_files_and_stays_the_latest(sweep, tmp_path, published):
+    os.utime(sweep.folder / "sweep.json", (1000, 1000))
+    record = publish_if_needed(SERVER, sweep)
+    assert SweepRecord.read(sweep.folder) == record
+    assert (record.link, record.published) == ("http://link", "a server")
+    assert record.published_digest == digest(make_leaderboard(tmp_path, sweep))
+    assert (sweep.folder / "sweep.json").stat().st_mtime == 1000
+    names = [path.name for path in published[0].files]
+    assert names == ["leaderboard.csv", "leaderboard.json", "leaderboard.md", "curves.png"]
+
+
+def test_what_mlflow_has_is_left_alone(sweep, monkeypatch, published):
+    monkeypatch.setattr(publication, "has_sweep", lambda server, content: True)
+    assert publish_if_needed(SERVER, sweep) is None
+    assert not published and not (sweep.folder / "leaderboard.md").exists()
+
+
+def test_orphans_are_ended_before_the_sweep_is_published(sweep, tmp_path, monkeypatch, published):
+    calls = []
+    server = SimpleNamespace(name="a server", ping=lambda: calls.append("ping"))
+    monkeypatch.setattr(publication, "Server", lambda root: calls.append(root) or server)
+    monkeypatch.setattr(publication, "end_orphans", lambda root, server: calls.append("orphans"))
+    assert connect_and_publish(sweep).link == "http://link"
+    assert calls == [Path(tmp_path), "ping", "orphans"]
+    monkeypatch.setattr(publication, "has_sweep", lambda server, content: True)
+    assert connect_and_publish(sweep) is sweep
+
+
+def test_an_error_of_mlflow_becomes_its_reason(sweep, monkeypatch):
+    def refuse(root: Path) -> None:
+        raise ConnectionError("no\nanswer from http://user:secret@host")
+
+    monkeypatch.setattr(publication, "Server", refuse)
+    with pytest.raises(RunError) as refused:
+        connect_and_publish(sweep)
+    assert "no answer from http://" in str(refused.value) and "secret" not in str(refused.value)

@@ -1,0 +1,101 @@
+"""Which job of a sweep comes next: no epoch is trained twice, and no job waits that need not."""
+
+from dataclasses import replace
+
+import pytest
+
+from epochwise.config.compose import load
+from epochwise.config.schema import parameters
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.record import Point
+from epochwise.sweeps.scheduler import Job, count_untrained, epochs_to_train, next_job, untrained
+from epochwise.training.history import COLUMNS
+from epochwise.trajectory.identity import segments
+from epochwise.trajectory.states import StateStore
+
+DATA = "sha256 of the data"
+
+
+@pytest.fixture
+def make(project, tmp_path):
+    """Make jobs that differ in their overrides."""
+
+    def job(number: int, *overrides: str, store=tmp_path) -> Job:
+        point = Point(number, " ".join(overrides), list(overrides), parameters(load(list(overrides))), "f", DATA)
+        return Job.of(point, RunDirectory(tmp_path / str(number)), store)
+
+    return job
+
+
+@pytest.fixture
+def keep(tmp_path):
+    """Write states of these epochs of a segment of a run."""
+
+    def write(overrides: tuple[str, ...], *epochs: int, segment: int = -1) -> None:
+        identity = segments(parameters(load(list(overrides))), DATA)[segment].identity
+        for epoch in epochs:
+            history = [dict.fromkeys(COLUMNS, 0.0)] * epoch
+            StateStore(tmp_path, identity, max_gb=1).write([], history, [0.0] * epoch)
+
+    return write
+
+
+def test_epochs_of_one_trajectory_count_once(make):
+    jobs = [make(n, f"train.epochs={n}") for n in (2, 4, 6)] + [make(9, "train.epochs=5", "seed=1")]
+    assert [len(untrained(job)) for job in jobs] == [2, 4, 6, 5]
+    assert count_untrained(jobs) == 6 + 5
+    assert count_untrained([]) == 0
+
+
+def test_states_in_the_store_need_no_training(make, keep):
+    short, long = make(0, "train.epochs=2"), make(1, "train.epochs=6")
+    keep(("train.epochs=6",), 1, 2, 3)
+    assert (len(untrained(short)), len(untrained(long))) == (0, 3)
+
+
+def test_a_state_that_was_removed_is_trained_again(make, keep):
+    short, long = make(0, "train.epochs=2"), make(1, "train.epochs=6")
+    keep(("train.epochs=6",), 5)
+    assert (len(untrained(short)), len(untrained(long))) == (2, 1)
+
+
+def test_runs_with_a_cooldown_share_what_comes_before_it(make, keep):
+    cooldown = "train.cooldown_epochs=2"
+    jobs = [make(n, f"train.epochs={n}", cooldown) for n in (6, 8)]
+    assert count_untrained(jobs) == 6 + 2 + 2, "the trunk of the longer one, and both cooldowns"
+    keep(("train.epochs=6", cooldown), 4, segment=0)
+    assert count_untrained(jobs) == 2 + 2 + 2
+    keep(("train.epochs=6", cooldown), 5, segment=1)
+    assert len(untrained(jobs[0])) == 1, "a state of its own cooldown needs no trunk"
+
+
+def test_without_a_store_nothing_is_shared(make):
+    jobs = [make(n, f"train.epochs={n}", "train.reuse=false", store=None) for n in (2, 4)]
+    assert count_untrained(jobs) == 6
+    assert next_job(jobs, []).number == 4
+    assert next_job(jobs[:1], jobs[1:]).number == 2
+
+
+def test_one_run_of_any_caller_is_counted_alike(make, keep, tmp_path):
+    values = parameters(load(["train.epochs=6"]))
+    assert epochs_to_train(values, DATA, None) == epochs_to_train(values, DATA, tmp_path) == 6
+    keep(("train.epochs=6",), 4)
+    assert (epochs_to_train(values, DATA, None), epochs_to_train(values, DATA, tmp_path)) == (6, 2)
+
+
+def test_the_longest_of_each_trajectory_comes_first(make, keep):
+    waiting = [make(e * 10 + seed, f"train.epochs={e}", f"seed={seed}") for e in (2, 6, 4) for seed in (0, 1)]
+    first = next_job(waiting, [])
+    assert first.number == 60
+    waiting.remove(first)
+    second = next_job(waiting, [first])
+    assert second.number == 61, "not another one of the first's trajectory, which would wait"
+    waiting.remove(second)
+    assert next_job(waiting, [first, second]) is None
+    keep(("train.epochs=6", "seed=0"), 1, 2)
+    assert next_job(waiting, [first, second]).number == 20, "its state is there while the longer ones go on"
+
+
+def test_of_equal_jobs_the_first_comes_first(make):
+    job = make(3, "train.epochs=2", store=None)
+    assert next_job([replace(job, number=5), job, replace(job, number=4)], []).number == 3

@@ -1,0 +1,99 @@
+"""sweep.json: what is written is what is read, also from earlier versions; what is wrong is named in one line."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+from made_sweeps import make_sweep, point
+
+from epochwise.common.errors import InputError
+from epochwise.common.files import read_json, write_json
+from epochwise.sweeps.record import Point, SweepRecord
+
+
+@pytest.fixture
+def sweep(tmp_path) -> SweepRecord:
+    refused = Point(1, "seed=1", ["seed=1"], point(1, seed=1).parameters, refused="no such file")
+    return make_sweep(tmp_path, ["seed"], point(0, seed=0), refused, failures={1: "no such file"}, link="http://runs")
+
+
+def test_what_is_written_is_what_is_read(sweep):
+    assert SweepRecord.read(sweep.folder) == sweep
+    assert sweep.failures == {1: "no such file"} and sweep.points[1].fingerprint is None
+    changed = replace(sweep, failures={}, published="a server", published_digest="abc")
+    changed.write()
+    assert SweepRecord.read(sweep.folder) == changed
+    assert (changed.unpublished().link, changed.unpublished().published, changed.unpublished().published_digest) == (
+        *("", "", ""),
+    )
+
+
+def test_a_record_of_version_0_1_is_read(tmp_path):
+    earlier = {
+        **{"id": "day_time", "command": "epochwise run -m seed=0", "experiment": "epochwise", "varied": ["seed"]},
+        "points": [
+            {
+                **{"job": 0, "name": "seed=0", "overrides": ["seed=0"], "parameters": {"seed": 0, "train.epochs": 2}},
+                **{"fingerprint": "f", "data_sha256": "d", "refused": ""},
+            }
+        ],
+        **{"validates_on_test": False, "reuse": True, "rerun": False, "failures": {"0": "boom"}},
+        **{"link": "http://runs", "published": "a server", "told": "abc"},
+    }
+    write_json(tmp_path / "sweep.json", earlier)
+    sweep = SweepRecord.read(tmp_path)
+    assert (sweep.published_digest, sweep.failures, sweep.points[0].name) == ("abc", {0: "boom"}, "seed=0")
+    sweep.write()
+    assert read_json(tmp_path / "sweep.json") == {
+        **{key: value for key, value in earlier.items() if key != "told"},
+        "published_digest": "abc",
+    }
+
+
+def test_the_time_of_change_can_be_kept(sweep):
+    before = (sweep.folder / "sweep.json").stat().st_mtime_ns - 5 * 10**9
+    os.utime(sweep.folder / "sweep.json", ns=(before, before))
+    replace(sweep, link="elsewhere").write(keep_time=True)
+    assert (sweep.folder / "sweep.json").stat().st_mtime_ns == before
+    sweep.write()
+    assert (sweep.folder / "sweep.json").stat().st_mtime_ns != before
+
+
+WRONG = {
+    "id": 7,
+    "varied": "seed",
+    "points": {},
+    "reuse": "yes",
+    "failures": {"a": "boom"},
+    "published_digest": None,
+    "points.0": 3,
+    "points.0.job": "0",
+    "points.0.parameters": {"seed": 0},
+    "points.0.overrides": None,
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_wrong_value_is_named_in_one_line(sweep, key):
+    content = read_json(sweep.folder / "sweep.json")
+    *parents, last = [int(word) if word.isdecimal() else word for word in key.split(".")]
+    item = content
+    for parent in parents:
+        item = item[parent]
+    item[last] = WRONG[key]
+    (sweep.folder / "sweep.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as refused:
+        SweepRecord.read(sweep.folder)
+    message = str(refused.value)
+    assert f"{sweep.folder / 'sweep.json'}: not a sweep's record: " in message and "\n" not in message
+
+
+def test_a_missing_or_damaged_file_is_refused(tmp_path):
+    assert not SweepRecord.exists(tmp_path)
+    with pytest.raises(InputError, match="not readable"):
+        SweepRecord.read(tmp_path)
+    (tmp_path / "sweep.json").write_text("{}")
+    assert SweepRecord.exists(tmp_path)
+    with pytest.raises(InputError, match="not a sweep's record: id is None"):
+        SweepRecord.read(tmp_path)

@@ -1,0 +1,114 @@
+"""The leaderboard as text, from run directories made by hand."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from made_sweeps import bare_project, finish, make_sweep, point, twin_of  # noqa: F401
+
+from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.table import as_text, digest, footer, print_leaderboard, rows
+
+pytestmark = pytest.mark.usefixtures("bare_project")
+
+
+@pytest.fixture
+def leaderboard(tmp_path):
+    """Of four runs of two trajectories."""
+    grid = [(e, d) for e in (2, 4) for d in (0.25, 0.5)]
+    points = [point(job, train__epochs=e, model__dense_dropout=d) for job, (e, d) in enumerate(grid)]
+    sweep = make_sweep(tmp_path, ["train.epochs", "model.dense_dropout"], *points)
+    for job, (epochs, dropout) in enumerate(grid):
+        costs = {"trajectory_seconds": 10.0 * epochs}
+        finish(sweep.folder / str(job), job, 0.9 + job / 100, trajectory=str(dropout), epochs=epochs, **costs)
+    return make_leaderboard(tmp_path, sweep)
+
+
+def test_csv_has_a_row_for_each_setting(leaderboard):
+    found = list(csv.DictReader(io.StringIO(as_text(leaderboard, "csv"))))
+    assert [(row["train.epochs"], row["model.dense_dropout"]) for row in found][0] == ("4", "0.5")
+    assert [row["rank"] for row in found] == list("1234") and found[0]["runs"] == "run3"
+
+
+def test_json_has_full_precision_and_what_is_not_finished(leaderboard, tmp_path):
+    content = json.loads(as_text(leaderboard, "json"))
+    assert list(content) == ["sweep", "validation", "rows", "failed", "not_run"]
+    assert content["rows"][0]["val_accuracy"] == pytest.approx(0.93)
+    metrics = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")
+    assert list(content["rows"][0]) == [
+        *("rank", "train.epochs", "model.dense_dropout", "epochs", "n"),
+        *(key for metric in metrics for key in (metric, f"{metric}_sd")),
+        *("epochs_trained", "epochs_reused", "train_seconds", "trajectory_seconds", "runs"),
+    ]
+    failing = make_sweep(tmp_path, ["seed"], *(point(job, seed=job) for job in (7, 8)), failures={7: "boom"})
+    content = json.loads(as_text(make_leaderboard(tmp_path, failing), "json"))
+    assert content["failed"] == {"seed=7": "boom"} and content["not_run"] == ["seed=8"]
+
+
+def test_markdown_is_the_table_and_its_footer(leaderboard):
+    markdown = as_text(leaderboard, "markdown").splitlines()
+    assert markdown[0].startswith("|  | epochs | dense_dropout | val_accuracy |")
+    assert markdown[2].startswith("| 1 | 4 | 0.5")
+    assert [line for line in markdown if line and not line.startswith("|")] == footer(leaderboard)
+
+
+def test_shared_epochs_cost_once(leaderboard):
+    assert footer(leaderboard)[1] == (
+        "trained: 8 epochs, 80 s, shared epochs counted once; with each run alone it would be 12 epochs, 120 s"
+    )
+    without_reuse = replace(leaderboard, sweep=replace(leaderboard.sweep, reuse=False))
+    assert footer(without_reuse)[1] == "trained: 12 epochs, 120 s"
+
+
+def test_without_runs_there_is_no_row(tmp_path, capsys):
+    leaderboard = make_leaderboard(tmp_path, make_sweep(tmp_path, ["seed"], point(0, seed=0)))
+    assert as_text(leaderboard, "csv") == "rank\n"
+    print_leaderboard(leaderboard)
+    assert capsys.readouterr().out == "not run yet: seed=0; the same command runs what is missing\n"
+
+
+def test_a_list_is_one_cell(tmp_path):
+    sweep = make_sweep(tmp_path, ["model.filters"], *(point(job, model__filters=[job, 16]) for job in range(2)))
+    for job in range(2):
+        finish(sweep.folder / str(job), job, 0.9 + job / 100)
+    assert rows(make_leaderboard(tmp_path, sweep))[0]["model.filters"] == "1 16"
+
+
+def test_a_test_set_that_serves_as_validation_set_is_not_fit_for_choosing(tmp_path):
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0), validates_on_test=True)
+    finish(sweep.folder / "0", 0)
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    assert "not fit for choosing" in footer(leaderboard)[0]
+    assert json.loads(as_text(leaderboard, "json"))["validation"] == "the test set"
+
+
+def test_points_that_are_the_same_run_are_named(tmp_path):
+    sweep = make_sweep(tmp_path, [], point(0, seed=0), twin_of(point(0), 1, "the same"))
+    assert "the same run: seed=0, the same" in footer(make_leaderboard(tmp_path, sweep))
+
+
+def test_the_digest_changes_with_what_the_leaderboard_says(leaderboard, tmp_path):
+    before = digest(leaderboard)
+    assert digest(make_leaderboard(tmp_path, leaderboard.sweep)) == before
+    (leaderboard.sweep.folder / "0" / "run.json").unlink()
+    assert digest(make_leaderboard(tmp_path, leaderboard.sweep)) != before
+
+
+@pytest.mark.parametrize("width, shown", [(200, True), (80, False)])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_values(tmp_path, capsys, monkeypatch, width, shown):
+    points = point(0, model__dense_dropout=0.5), point(1, model__dense_dropout=0.75)
+    sweep = make_sweep(
+        tmp_path, ["model.dense_dropout"], *points, failures={1: "[/job:cpu] [bold]"}, link="http://runs"
+    )
+    finish(sweep.folder / "0", 0)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    print_leaderboard(make_leaderboard(tmp_path, sweep))
+    printed = capsys.readouterr().out
+    assert "0.9000" in printed and "dense_dropout" in printed
+    assert ("val_loss" in printed) == shown
+    assert "failed: dense_dropout=0.75: [/job:cpu] [bold]" in printed
+    assert printed.splitlines()[-2] == "runs http://runs" and "\ncurves http://runs" in printed
