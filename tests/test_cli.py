@@ -23,13 +23,13 @@ import pytest
         (["predict", "--random", "3", "--model", "nope"], "nope: no run with a model here or in MLflow"),
         (["run", "model.dense_dropout=1"], "error: model.dense_dropout must be in [0, 1), got 1.0 (command line)"),
         (["run", "--bogus"], "unrecognized arguments: --bogus"),
-        (["bogus"], "invalid choice: 'bogus'"),
-        ([], "the following arguments are required: COMMAND"),
+        (["train", "--bogus"], "No such option"),
+        (["bogus"], "No such command 'bogus'"),
     ],
 )
 def test_refusal_is_one_line_and_exit_2_and_leaves_nothing(project, command, says):
     (project.path / "broken.npz").write_bytes(b"PK and no more")
-    done = project.run("epochwise", *command)
+    done = project.cli(*command)
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -38,7 +38,7 @@ def test_refusal_is_one_line_and_exit_2_and_leaves_nothing(project, command, say
 
 
 def test_every_bad_point_of_a_grid_is_listed_before_the_first_job(project):
-    done = project.run("epochwise", "run", "-m", "train.epochs=0,1", "model.dense_dropout=0.5,1.5")
+    done = project.cli("run", "-m", "train.epochs=0,1", "model.dense_dropout=0.5,1.5")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 3
     assert "train.epochs=1 model.dense_dropout=1.5: model.dense_dropout must be in [0, 1)" in done.stderr
@@ -52,6 +52,12 @@ def test_outside_a_project(tmp_path, project):
     assert "no project here" in done.stderr
     assert project.ok("epochwise", "--version").startswith("epochwise ")
     assert "COMMAND" in project.ok("epochwise", "--help")
+    assert project.ok("epochwise", "train", "--help").startswith("Usage: epochwise train ")
+
+
+def test_without_a_command_help_is_printed(project):
+    assert project.cli().stdout == project.cli("--help").stdout
+    assert "promote" in project.cli().stdout
 
 
 def test_below_the_root_is_as_at_the_root(project):
@@ -63,5 +69,5 @@ def test_below_the_root_is_as_at_the_root(project):
 
 
 def test_a_copy_of_the_project_runs_its_own_code(project):
-    project.edit("src/epochwise/__main__.py", "configuration, data and dvc.yaml agree", "this is the copy")
+    project.edit("src/epochwise/cli.py", "configuration, data and dvc.yaml agree", "this is the copy")
     assert project.ok("epochwise", "check") == "this is the copy\n"

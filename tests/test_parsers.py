@@ -2,9 +2,9 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
 import math
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,27 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from image_files import idx, npz
+from PIL import Image
 
-from epochwise.commands import photos
+from epochwise.commands.photos import ImageStyle, read_photo
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json
 from epochwise.config import overrides
-from epochwise.data import sources
-from epochwise.training import history
-from epochwise.trajectory.identity import states
+from epochwise.data.idx import read_idx
+from epochwise.data.images import check_images
+from epochwise.data.npz import read_npz
+from epochwise.training.history import COLUMNS, read_history, write_history
+from epochwise.trajectory.states import StateStore
 
 settings.register_profile("epochwise", deadline=None, max_examples=150)
 settings.load_profile("epochwise")
 
 IMAGES = arrays.arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 3))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+LABELS = np.arange(8) % 4
+NPZ = npz(x_train=np.ones((8, 3, 3), np.uint8), y_train=LABELS, x_test=np.ones((8, 3, 3), np.uint8), y_test=LABELS)
+ROW = {"epoch": 1, "loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +58,11 @@ def damaged(draw, content: bytes) -> bytes:
     return bytes(made)
 
 
-def idx(values: np.ndarray) -> bytes:
-    return struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
-
-
-def npz(**values: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.savez(content, **values)
-    return content.getvalue()
-
-
-LABELS = np.arange(8) % 4
-NPZ = npz(x_train=np.ones((8, 3, 3), np.uint8), y_train=LABELS, x_test=np.ones((8, 3, 3), np.uint8), y_test=LABELS)
-
-
 @given(IMAGES, st.booleans())
 def test_idx_gives_back_what_was_written(folder, values, zipped):
     path = folder / ("x.gz" if zipped else "x")
     path.write_bytes(gzip.compress(idx(values)) if zipped else idx(values))
-    np.testing.assert_array_equal(sources._read_idx(path), values)
+    np.testing.assert_array_equal(read_idx(path), values)
 
 
 @given(st.data(), st.booleans())
@@ -78,7 +71,7 @@ def test_damaged_idx_is_read_whole_or_refused(folder, data, zipped):
     path = folder / ("d.gz" if zipped else "d")
     path.write_bytes(data.draw(damaged(gzip.compress(whole) if zipped else whole)))
     with contextlib.suppress(InputError):
-        found = sources._read_idx(path)
+        found = read_idx(path)
         assert found.dtype == np.uint8 and found.size == math.prod(found.shape)
 
 
@@ -87,16 +80,16 @@ def test_damaged_npz_is_a_set_of_images_or_refused(folder, content):
     path = folder / "d.npz"
     path.write_bytes(content)
     with contextlib.suppress(InputError):
-        images = sources._checked(sources._read_npz(path), path)
+        images = check_images(read_npz(path), path)
         assert len(images.x_train) == len(images.y_train) and images.x_train.ndim == 4
         assert images.y_train.min() >= 0 and images.x_train.dtype == np.uint8
 
 
 @given(st.lists(st.tuples(*[FINITE] * 4), min_size=1, max_size=6))
 def test_history_gives_back_every_bit(folder, values):
-    rows = [dict(zip(history.COLUMNS, (epoch, *row), strict=True)) for epoch, row in enumerate(values, 1)]
-    history.write(rows, folder / "history.csv")
-    assert history.read(folder / "history.csv") == rows
+    history = [dict(zip(COLUMNS, (epoch, *row), strict=True)) for epoch, row in enumerate(values, 1)]
+    write_history(history, folder / "history.csv")
+    assert read_history(folder / "history.csv") == history
 
 
 @given(
@@ -108,9 +101,9 @@ def test_damaged_history_is_numbers_from_epoch_1_on_or_refused(folder, content):
     path = folder / "d.csv"
     path.write_bytes(content)
     with contextlib.suppress(InputError):
-        rows = history.read(path)
-        assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
-        assert all(math.isfinite(value) for row in rows for value in row.values())
+        history = read_history(path)
+        assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
+        assert all(math.isfinite(value) for row in history for value in row.values())
 
 
 @given(st.one_of(st.binary(max_size=60), damaged(b'{"a": [1, 2.5, {"b": null}]}')))
@@ -121,28 +114,27 @@ def test_json_is_an_object_or_refused(folder, content):
 
 
 @given(st.data())
-def test_a_damaged_state_is_none(folder, data):
-    import hashlib
-
-    told = np.array([[1, 0.5, 0.5, 0.5, 0.5]])
-    whole = npz(variable_000=np.ones(3, np.float32), history=told, seconds=np.array([1.0]))
-    path = folder / f"00001-{hashlib.sha256(whole).hexdigest()}.npz"
-    path.write_bytes(whole)
-    assert states._read(path).epoch == 1
+def test_a_damaged_state_is_not_used(folder, data):
+    states = StateStore(folder / "states", {"test": "parsers"}, max_gb=1)
+    states.write([np.ones(3, np.float32)], [ROW], [1.0])
+    with states.turn_to_train(1) as state:
+        assert state.epoch == 1
+    whole = state.path.read_bytes()
     content = data.draw(damaged(whole).filter(lambda made: made != whole))
-    path.write_bytes(content)
-    assert states._read(path) is None
-    named = folder / f"00001-{hashlib.sha256(content).hexdigest()}.npz"  # by whoever wanted it believed
-    named.write_bytes(content)
-    found = states._read(named)
-    assert found is None or len(found.rows) == 1
-    named.unlink()
+    state.path.write_bytes(content)
+    with states.turn_to_train(1) as found:
+        assert found is None
+    # Whoever wants a foreign file to be used gives it the name that its bytes ask for.
+    foreign = state.path.with_name(f"00001-{hashlib.sha256(content).hexdigest()}.npz")
+    foreign.write_bytes(content)
+    with states.turn_to_train(1) as found:
+        assert found is None or len(found.history) == 1
+    foreign.unlink(missing_ok=True)
 
 
 @given(st.one_of(st.text(min_size=1), st.integers(), st.booleans(), FINITE, st.lists(st.text(min_size=1), max_size=3)))
 def test_a_value_as_an_override_is_that_value(value):
-    text = overrides.text("key", value)
-    (parsed,) = overrides.parse([text])
+    (parsed,) = overrides.parse([overrides.as_override("key", value)])
     assert parsed.key_or_group == "key"
     read = parsed.value()
     plain = [str(item) for item in read] if isinstance(read, list) else read
@@ -151,25 +143,21 @@ def test_a_value_as_an_override_is_that_value(value):
 
 @given(IMAGES)
 def test_a_picture_of_the_models_size_keeps_its_pixels(folder, values):
-    from PIL import Image
-
     assume(values[0].any())  # a blank one is refused
     height, width = values.shape[1:]
     dark = np.zeros((height + 2, width + 2), np.uint8)
     dark[1:-1, 1:-1] = values[0]
     Image.fromarray(dark).save(folder / "p.png")
-    read, inverted = photos.read_photo(folder / "p.png", photos.Look((*dark.shape, 1), False, 0.5, (0.5, 0.5)))
+    read, inverted = read_photo(folder / "p.png", ImageStyle((*dark.shape, 1), False, 0.5, (0.5, 0.5)))
     assert not inverted
     np.testing.assert_array_equal(read[..., 0], dark.astype(np.float32) / np.float32(255))
 
 
 @given(st.data())
 def test_a_damaged_picture_is_read_or_refused(folder, data):
-    from PIL import Image
-
     whole = io.BytesIO()
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(whole, "PNG")
     (folder / "d.png").write_bytes(data.draw(damaged(whole.getvalue())))
     with contextlib.suppress(InputError):
-        read, _ = photos.read_photo(folder / "d.png", photos.Look((9, 7, 1), False, 0.7, (0.5, 0.5)))
+        read, _ = read_photo(folder / "d.png", ImageStyle((9, 7, 1), False, 0.7, (0.5, 0.5)))
         assert read.shape == (9, 7, 1)

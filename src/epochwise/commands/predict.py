@@ -1,7 +1,7 @@
 """Classify pictures, or test images, with the pipeline's model or any run's: a table and a picture."""
 
-import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +9,56 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from epochwise.commands.photos import check_photo, look_of, read_photo
+from epochwise.commands.photos import check_photo, read_photo, style_of
 from epochwise.common.errors import InputError
-from epochwise.common.paths import find_root, main_root
+from epochwise.common.paths import display_path, main_root
 from epochwise.config.compose import load
+from epochwise.data.prepared import Arrays
 from epochwise.evaluation import figures
-from epochwise.pipeline.stages import MODELS, prepared_for
-from epochwise.runs import directory as rundir
-from epochwise.tracking.server import CHAMPION, champion, fetch_run
+from epochwise.pipeline.datasets import prepared_for
+from epochwise.pipeline.directories import find_run, pipeline_run
+from epochwise.pipeline.stages import restore_pipeline_record
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.model_archive import check_model_archive
+from epochwise.tracking.download import fetch_run
+from epochwise.tracking.registry import CHAMPION, champion
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image to classify, as the model reads it: float32 H×W×C in 0…1."""
+
+    name: str
+    image: np.ndarray
+    truth: int | None  # the class of a test image; None for a user's picture
 
 
 def predict(photos: list[Path], count: int | None, model: Path | str | None, seed: int | None, out: Path) -> None:
-    """Classify `photos`, or `count` test images drawn at random (the same for the same `seed`): a table, and a picture.
+    """Classify `photos`, or `count` test images drawn at random: print a table, and write a picture to `out`.
 
-    `model` is a run directory, a .keras file in one, a run's id or `champion`; None means the pipeline's. Raises
-    InputError.
+    The same `seed` draws the same images. `model` is a run directory, a .keras file in one, a run's id or `champion`;
+    None means the pipeline's model. Raises InputError.
     """
+    _check_arguments(photos, count, seed, out)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = _find_model(model, Path(scratch))
+        run = RunDirectory(file.parent)
+        restore_pipeline_record(run)
+        for path in (file, run.config, run.record):
+            if not path.is_file():
+                raise InputError(f"{path}: not there; train first, with `dvc repro`, or name a run by --model")
+        check_model_archive(file)
+        images, labels = _test_images(run)
+        samples = _read_photos(photos, images) if count is None else _draw(count, images, labels, seed)
+        from epochwise.training.model_file import load_model  # imports TensorFlow
+
+        probabilities = load_model(file).predict(np.stack([sample.image for sample in samples]), verbose=0)
+    _print_table(samples, probabilities)
+    _write_picture(samples, probabilities, out)
+    print(f"picture {display_path(out)}")
+
+
+def _check_arguments(photos: list[Path], count: int | None, seed: int | None, out: Path) -> None:
     if (count is None) == (not photos):
         raise InputError("give pictures, or --random N for test images")
     if count is not None and count < 1:
@@ -35,97 +69,86 @@ def predict(photos: list[Path], count: int | None, model: Path | str | None, see
         raise InputError(f"--out must be a .png in a folder that exists, got {out}")
     for path in photos:
         check_photo(path)
-    with tempfile.TemporaryDirectory() as scratch:
-        file = _model_file(model, Path(scratch))
-        for path in (file, *(file.parent / name for name in (rundir.CONFIG, rundir.RECORD))):
-            if not path.is_file():
-                raise InputError(f"{path}: not there; train first, with `dvc repro`, or name a run by --model")
-        rundir.check_model(file)
-        images, labels = _test_images(file.parent)
-        if photos:
-            shown = _photos(photos, images)
-            names, truths = [_shown(path.name) for path in photos], [None] * len(photos)
-        else:
-            if count > len(images):
-                raise InputError(f"--random must be in 1…{len(images)}, the test images that there are, got {count}")
-            chosen = np.random.default_rng(seed).choice(len(images), size=count, replace=False)
-            shown, names, truths = images[chosen], list(map(str, chosen)), labels[chosen].argmax(axis=1).tolist()
-        probabilities = _probabilities(file, shown)
-    _tell(names, truths, probabilities)
-    _draw(shown, names, truths, probabilities, out)
-    print(f"picture {_shown(out)}")
 
 
-def _shown(path: Path | str) -> str:
-    """A path to print: its bytes may be no text."""
-    return os.fsencode(path).decode(errors="replace")
+def _find_model(model: Path | str | None, scratch: Path) -> Path:
+    """The model's file in its run directory. A run that only MLflow has is downloaded into `scratch`."""
+    if model is None:
+        return pipeline_run().model
+    if isinstance(model, Path):
+        return RunDirectory(model).model if model.is_dir() else model
+    run_id = _champion_run_id() if model == CHAMPION else model
+    run = find_run(run_id)
+    if run is None:
+        fetch_run(main_root(), run_id, scratch)
+        run = RunDirectory(scratch)
+    return run.model
 
 
-def _test_images(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of the data that the run in `folder` was trained for. Raises InputError if they are others."""
-    cfg, record = rundir.read_config(folder), rundir.read_record(folder)
-    prepared = prepared_for(cfg)
-    if prepared.sha256 != record["data_sha256"]:
-        raise InputError(f"prepare.source: {cfg.prepare.source} is not as {folder} was trained on; bring that back")
-    return prepared.arrays("test")
+def _champion_run_id() -> str:
+    experiment = load([]).tracking.experiment
+    version = champion(main_root(), experiment)
+    if version is None:
+        raise InputError(f"{experiment}: has no champion in MLflow's registry; `epochwise promote` makes one")
+    return str(version["run_id"])
 
 
-def _photos(paths: list[Path], like: np.ndarray) -> np.ndarray:
-    look = look_of(like)
-    found = [read_photo(path, look) for path in paths]
-    known = "dark on bright" if look.bright else "bright on dark"
-    for path, (_, inverted) in zip(paths, found, strict=True):
+def _test_images(run: RunDirectory) -> Arrays:
+    """The test set that belongs to the run's training data. Raises InputError if the source has changed since."""
+    cfg, record = run.read_config(), run.read_record()
+    data = prepared_for(cfg)
+    if data.sha256 != record.data_sha256:
+        raise InputError(
+            f"prepare.source: {cfg.prepare.source} is not as it was when {run.path} was trained; bring that back"
+        )
+    return data.arrays("test")
+
+
+def _draw(count: int, images: np.ndarray, labels: np.ndarray, seed: int | None) -> list[Sample]:
+    """Test images drawn at random, named by their index."""
+    if count > len(images):
+        raise InputError(f"--random must be in 1…{len(images)}, the test images that there are, got {count}")
+    chosen = np.random.default_rng(seed).choice(len(images), size=count, replace=False)
+    return [Sample(str(index), images[index], int(labels[index].argmax())) for index in chosen]
+
+
+def _read_photos(paths: list[Path], test_images: np.ndarray) -> list[Sample]:
+    """The user's pictures in the style of the test images."""
+    style = style_of(test_images)
+    pictures = [read_photo(path, style) for path in paths]
+    names = [display_path(Path(path.name)) for path in paths]
+    known = "dark on bright" if style.bright_background else "bright on dark"
+    for name, (_, inverted) in zip(names, pictures, strict=True):
         if inverted:
-            print(f"{_shown(path.name)}: inverted, for the model knows {known}")
-    return np.stack([image for image, _ in found])
+            print(f"{name}: inverted, for the model knows {known}")
+    return [Sample(name, image, None) for name, (image, _) in zip(names, pictures, strict=True)]
 
 
-def _tell(names: list[str], truths: list[int | None], probabilities: np.ndarray) -> None:
-    """A table: of test images with the truth, of pictures with the second guess."""
-    known = truths[0] is not None
+def _print_table(samples: list[Sample], probabilities: np.ndarray) -> None:
+    """Print a row for each image: of test images with the truth, of pictures with the second guess."""
     guesses = probabilities.argmax(axis=1)
-    right = f", {sum(guess == truth for guess, truth in zip(guesses, truths, strict=True))} right" if known else ""
-    kind = "random test image" if known else "picture"
-    table = Table(title=f"{len(names)} {kind}{'s' * (len(names) > 1)}{right}")
-    for column in ("image", "prediction", "probability", *(("truth", "result") if known else ("or else",))):
+    are_test_images = samples[0].truth is not None
+    right = sum(guess == sample.truth for guess, sample in zip(guesses, samples, strict=True))
+    title = f"{len(samples)} {'random test image' if are_test_images else 'picture'}{'s' * (len(samples) > 1)}"
+    table = Table(title=f"{title}, {right} right" if are_test_images else title)
+    columns = ("truth", "result") if are_test_images else ("second guess",)
+    for column in ("image", "prediction", "probability", *columns):
         table.add_column(column, justify="right")
-    for name, truth, guess, row in zip(names, truths, guesses, probabilities, strict=True):
+    for sample, guess, row in zip(samples, guesses, probabilities, strict=True):
         second = int(np.argsort(row)[-2])
-        rest = (str(truth), "right" if guess == truth else "wrong") if known else (f"{second} ({row[second]:.2%})",)
-        table.add_row(escape(name), str(guess), f"{row[guess]:.2%}", *rest)
+        truth = (str(sample.truth), "right" if guess == sample.truth else "wrong")
+        rest = truth if are_test_images else (f"{second} ({row[second]:.2%})",)
+        table.add_row(escape(sample.name), str(guess), f"{row[guess]:.2%}", *rest)
     Console().print(table)
 
 
-def _draw(images: np.ndarray, names: list[str], truths: list[int | None], probabilities: np.ndarray, out: Path) -> None:
-    guesses = probabilities.argmax(axis=1)
-    told = [name if truth is None else f"truth {truth}" for name, truth in zip(names, truths, strict=True)]
-    titles = [
-        f"{guess} ({row[guess]:.1%})\n{said}" for guess, row, said in zip(guesses, probabilities, told, strict=True)
-    ]
-    wrong = [truth is not None and guess != truth for guess, truth in zip(guesses, truths, strict=True)]
-    heading = "predictions for random test images" if truths[0] is not None else "predictions"
-    figures.images(images, titles, ["tab:red" if is_wrong else "black" for is_wrong in wrong], out, heading)
-
-
-def _model_file(model: Path | str | None, scratch: Path) -> Path:
-    root = find_root()
-    if model is None:
-        return root / MODELS / rundir.MODEL
-    if isinstance(model, Path):
-        return model / rundir.MODEL if model.is_dir() else model
-    if model == CHAMPION:
-        name = load([]).tracking.experiment
-        found = champion(main_root(), name)
-        if found is None:
-            raise InputError(f"{name}: has no champion in MLflow's registry; `epochwise promote` makes one")
-        model = found["run_id"]
-    folder = rundir.find(root, model)
-    if folder is None:
-        fetch_run(main_root(), model, scratch)
-    return (folder or scratch) / rundir.MODEL
-
-
-def _probabilities(model: Path, images: np.ndarray) -> np.ndarray:
-    from epochwise.training.network import load_model
-
-    return load_model(model).predict(images, verbose=0)
+def _write_picture(samples: list[Sample], probabilities: np.ndarray, out: Path) -> None:
+    """Draw the images under their predictions; wrong ones are red."""
+    titles, colours = [], []
+    for sample, row in zip(samples, probabilities, strict=True):
+        guess = int(row.argmax())
+        second_line = sample.name if sample.truth is None else f"truth {sample.truth}"
+        titles.append(f"{guess} ({row[guess]:.1%})\n{second_line}")
+        colours.append("black" if sample.truth in (None, guess) else "tab:red")
+    heading = "predictions" if samples[0].truth is None else "predictions for random test images"
+    figures.images(np.stack([sample.image for sample in samples]), titles, colours, out, heading)

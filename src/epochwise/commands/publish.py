@@ -1,61 +1,83 @@
-"""Bring MLflow level with run directories: after an outage, in a fresh clone, on another server."""
+"""`epochwise publish`: bring MLflow up to date with run directories, after an outage, in a clone, on another server."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from epochwise.common import locks
 from epochwise.common.errors import InputError, RunError
-from epochwise.common.paths import find_root, main_root
-from epochwise.pipeline.stages import MODELS, REPORTS
-from epochwise.runs import directory as rundir
-from epochwise.sweeps import leaderboard
-from epochwise.sweeps import record as sweepdir
-from epochwise.sweeps.record import Sweep
-from epochwise.tracking import orphans as running
-from epochwise.tracking import server as tracking
-from epochwise.tracking import sweep_mirror as sweep_view
-from epochwise.tracking.run_mirror import bring_level, check
+from epochwise.common.locks import try_lock_directory
+from epochwise.common.paths import display_path, find_root, main_root
+from epochwise.pipeline.directories import pipeline_run, run_directories
+from epochwise.pipeline.stages import restore_pipeline_record
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import RUNNING
+from epochwise.sweeps.directory import finished_runs, known_sweeps
+from epochwise.sweeps.publication import publish_if_needed
+from epochwise.sweeps.record import SweepRecord
+from epochwise.tracking.messages import reason
+from epochwise.tracking.orphans import end_orphans
+from epochwise.tracking.run_mirror import sync_run
+from epochwise.tracking.server import Server, server_name
+
+Item = TypeVar("Item", RunDirectory, SweepRecord)
 
 
 def publish(folders: list[Path]) -> None:
-    """Tell MLflow what it does not know of the runs and sweeps in `folders`; if there are none, of all that are here.
+    """Log to MLflow what it lacks of the runs and sweeps in `folders`; if there are none, of all in the project.
 
-    Raises InputError if a named folder holds neither, and RunError if MLflow does not answer, or a run cannot be told;
-    then the same again goes on from there.
+    Raises InputError if a named folder holds neither, and RunError if MLflow does not answer or a run cannot be
+    logged; the same command then goes on from there.
     """
     root = find_root()
-    sweeps = [sweepdir.read(folder) for folder in folders if (folder / sweepdir.RECORD).is_file()]
-    named = [folder for folder in folders if not (folder / sweepdir.RECORD).is_file()]
-    for folder in named:
-        check(folder)
+    sweeps = [SweepRecord.read(folder) for folder in folders if SweepRecord.exists(folder)]
+    runs = [_as_run(folder) for folder in folders if not SweepRecord.exists(folder)]
+    for run in runs:
+        restore_pipeline_record(run)
+        run.read_record().check_publishable(run.record)
     try:
-        server = tracking.Server(main_root())
+        server = Server(main_root())
         server.ping()
-    except Exception as error:  # see tracking.Server
+    except Exception as error:  # whatever MLflow raises, see tracking.server.Server
         raise _no_answer(error) from error
-    running.settle(main_root(), server)
-    for sweep in sweeps:
-        own = [sweep.run_folder(point) for point in sweep.points]
-        named += [folder for folder in own if (folder / rundir.RECORD).is_file()]
-        named += [folder for folder in sweepdir.finished(root, sweep).values() if folder not in own]
-    problems = [_attempt(server, folder, _publish_run) for folder in (named if folders else _all(root))]
-    problems += [_attempt(server, sweep, _publish_sweep) for sweep in (sweeps if folders else sweepdir.known(root))]
-    problems = [problem for problem in problems if problem]
-    if problems:
-        refused = folders and all(isinstance(problem, InputError) for problem in problems)
-        raise (InputError if refused else RunError)("\n".join(map(str, problems)))
+    end_orphans(main_root(), server)
+    if folders:
+        for sweep in sweeps:
+            runs += _runs_of(sweep, root)
+    else:
+        sweeps = known_sweeps(root)
+        pipeline = pipeline_run()
+        has_pipeline = pipeline.record.is_file() or pipeline.model.is_file()
+        runs = [*([pipeline] if has_pipeline else []), *run_directories(root)]
+    problems = [_attempt(server, run, display_path(run.path), _publish_run) for run in runs]
+    problems += [_attempt(server, sweep, f"sweep {sweep.id}", _publish_sweep) for sweep in sweeps]
+    found = [problem for problem in problems if problem]
+    if found:
+        refused = folders and all(isinstance(problem, InputError) for problem in found)
+        raise (InputError if refused else RunError)("\n".join(map(str, found)))
 
 
-def _attempt(server: tracking.Server, item: Path | Sweep, told: Callable) -> Exception | None:
-    """What is wrong with one run or sweep: the others are told all the same. Raises RunError if MLflow is gone."""
+def _as_run(folder: Path) -> RunDirectory:
+    """The run in a folder. The pipeline's has its evaluation in reports/."""
+    run = pipeline_run()
+    return run if folder.resolve() == run.path.resolve() else RunDirectory(folder)
+
+
+def _runs_of(sweep: SweepRecord, root: Path) -> list[RunDirectory]:
+    """The run directories of a sweep: its own, and those elsewhere that hold the same runs."""
+    own = [sweep.run_directory(point) for point in sweep.points]
+    return [run for run in own if run.record.is_file()] + [
+        run for run in finished_runs(root, sweep).values() if run not in own
+    ]
+
+
+def _attempt(server: Server, item: Item, name: str, action: Callable[[Server, Item], None]) -> Exception | None:
+    """What is wrong with one run or sweep; the others are published all the same. Raises RunError if MLflow is gone."""
     try:
-        told(server, item)
+        action(server, item)
     except InputError as error:
         return error
-    except Exception as error:  # see tracking.Server
-        where = item.folder if isinstance(item, Sweep) else item
-        problem = RunError(f"{_short(where)}: {tracking.reason(error)}")
+    except Exception as error:  # whatever MLflow raises
+        problem = RunError(f"{name}: {reason(error)}")
     else:
         return None
     try:
@@ -66,49 +88,29 @@ def _attempt(server: tracking.Server, item: Path | Sweep, told: Callable) -> Exc
 
 
 def _no_answer(error: Exception) -> RunError:
-    return RunError(f"MLflow at {tracking.server_name(main_root())}: {tracking.reason(error)}; start it again later")
+    return RunError(f"MLflow at {server_name(main_root())}: {reason(error)}; start it again later")
 
 
-def _all(root: Path) -> list[Path]:
-    pipeline = [root / MODELS] if (root / MODELS / rundir.RECORD).is_file() else []
-    return [*pipeline, *rundir.all_of(root)]
-
-
-def _publish_run(server: tracking.Server, folder: Path) -> None:
-    record = check(folder)
-    view = None if record["status"] == "RUNNING" else bring_level(server, folder, reports_of(folder))
-    if view is None:
-        said = "at work, or was when it was copied; left as it is"
-    elif view.deleted:
-        said = "was deleted in MLflow, so it stays so"
+def _publish_run(server: Server, run: RunDirectory) -> None:
+    restore_pipeline_record(run)
+    record = run.read_record()
+    record.check_publishable(run.record)
+    mirror = None if record.status == RUNNING else sync_run(server, run)
+    if mirror is None:
+        outcome = "still running, or was when it was copied; left as it is"
+    elif mirror.deleted:
+        outcome = "was deleted in MLflow, so it stays deleted"
     else:
-        said = f"level as {view.run_id}"
-    print(f"{_short(folder)}: {record['name']}: {said}")
+        outcome = f"up to date in MLflow as {mirror.run_id}"
+    print(f"{display_path(run.path)}: {record.name}: {outcome}")
 
 
-def reports_of(folder: Path) -> Path | None:
-    """Where a run is evaluated, if that is not its own directory: so it is with the pipeline's."""
-    return find_root() / REPORTS if folder.resolve() == find_root() / MODELS else None
-
-
-def _publish_sweep(server: tracking.Server, sweep: Sweep) -> None:
-    with locks.alone(main_root(), sweep.folder) as free:
+def _publish_sweep(server: Server, sweep: SweepRecord) -> None:
+    with try_lock_directory(main_root(), sweep.folder) as free:
         if not free:
-            print(f"sweep {sweep.id}: at work; it will tell MLflow itself")
+            print(f"sweep {sweep.id}: still running; it will publish itself")
             return
-        sweep = sweepdir.read(sweep.folder)  # as whoever was at work has left it
-        board = leaderboard.make(find_root(), sweep)
-        if sweep_view.knows(server, board):
-            return
-        leaderboard.write(board)
-        sweep.link = sweep_view.publish(server, board)
-        sweep.published, sweep.told = server.name, leaderboard.digest(board)
-        record = sweep.folder / sweepdir.RECORD
-        last = record.stat()
-        sweep.write()
-        os.utime(record, ns=(last.st_atime_ns, last.st_mtime_ns))  # the latest sweep stays the latest
-        print(f"sweep {sweep.id}: {sweep.link}")
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(find_root()) if path.is_relative_to(find_root()) else path
+        sweep = SweepRecord.read(sweep.folder)  # as the process that last worked in it has left it
+        published = publish_if_needed(server, sweep)
+        if published:
+            print(f"sweep {sweep.id}: {published.link}")

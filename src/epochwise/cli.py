@@ -1,0 +1,224 @@
+"""The command line: parse, call one function, end with an exit code.
+
+Each command imports what it needs when it runs, so that help and refusals come at once.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from epochwise import __version__
+from epochwise.common.errors import InputError, RunError
+from epochwise.common.paths import find_root
+from epochwise.common.processes import exit_on_sigterm
+
+FORMATS = ("table", "markdown", "csv", "json")
+OUTPUTS_REMOVED = " (once that is mended, `dvc checkout --force` brings back the outputs that DVC has removed)"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; without `arguments`, that of sys.argv.
+
+    Exit code 0 is success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM.
+    """
+    exit_on_sigterm()
+    try:
+        with epochwise.make_context("epochwise", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            epochwise.invoke(context)
+    except click.exceptions.Exit as end:  # after --help and --version
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        _end(error.format_message(), 2)
+    except InputError as error:
+        _end(f"{error}{OUTPUTS_REMOVED if 'DVC_STAGE' in os.environ else ''}", 2)
+    except (RunError, OSError) as error:
+        _end(str(error), 1)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def in_project(command: Callable[..., None]) -> Callable[..., None]:
+    """Run a command at the project's root; its `typed_in` is the directory in which it was typed.
+
+    Raises InputError outside a project.
+    """
+
+    @functools.wraps(command)
+    def at_root(*arguments: Any, **options: Any) -> None:
+        typed_in = Path.cwd()
+        os.chdir(find_root())
+        command(*arguments, typed_in=typed_in, **options)
+
+    return at_root
+
+
+def _path_or_id(typed_in: Path, given: str | None) -> Path | str | None:
+    """What was given as a path, if there is such a path from where it was typed; else as it is, an id."""
+    path = given and typed_in / given
+    return path if path and path.exists() else given
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of this file, which is that of use
+
+
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="epochwise %(version)s")
+@click.pass_context
+def epochwise(context: click.Context) -> None:
+    """Train, track and compare a Keras CNN. Each epoch of a sweep is trained once."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def _stage(name: str, summary: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command that takes key=value overrides."""
+    overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+    def decorate(command: Callable[..., None]) -> click.Command:
+        help_text = f"{summary}\n\nKEY=VALUE overrides a parameter: epochwise {name} train.epochs=3"
+        return epochwise.command(name, help=help_text, short_help=summary)(overrides(in_project(command)))
+
+    return decorate
+
+
+@epochwise.command(
+    "run",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    short_help="Run all stages for one configuration or a grid.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@in_project
+def run(arguments: tuple[str, ...], typed_in: Path) -> None:
+    """Run all stages for one configuration (key=value …) or, with -m, for every point of a grid."""
+    from epochwise.sweeps.command import run
+
+    run(list(arguments))
+
+
+@epochwise.command("compare", short_help="Print the leaderboard of a sweep.")
+@click.option("--sweep", metavar="ID", help="The sweep's id or directory (default: the latest sweep).")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@in_project
+def compare(sweep: str | None, form: str, typed_in: Path) -> None:
+    """Print the leaderboard of a sweep, best first by validation accuracy."""
+    from epochwise.sweeps.directory import find_sweep
+    from epochwise.sweeps.leaderboard import make_leaderboard
+    from epochwise.sweeps.table import as_text, print_leaderboard
+
+    root = find_root()
+    leaderboard = make_leaderboard(root, find_sweep(root, _path_or_id(typed_in, sweep)))
+    if form == "table":
+        print_leaderboard(leaderboard)
+    else:
+        print(as_text(leaderboard, form), end="")
+
+
+@epochwise.command("predict", short_help="Classify pictures or random test images.")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option("--random", "count", type=int, metavar="N", help="Classify N random test images instead.")
+@click.option("--seed", type=int, help="Draw the same random images again.")
+@click.option(
+    "--model",
+    metavar="champion|RUN_ID|PATH",
+    help="The registry's champion, a run's id, or a run directory (default: models).",
+)
+@click.option("--out", default="predictions.png", show_default=True, metavar="PNG", help="The picture to write.")
+@in_project
+def predict(
+    images: tuple[str, ...], count: int | None, seed: int | None, model: str | None, out: str, typed_in: Path
+) -> None:
+    """Classify pictures (PNG or JPEG), or random test images, with a model."""
+    from epochwise.commands.predict import predict
+
+    predict([typed_in / image for image in images], count, _path_or_id(typed_in, model), seed, typed_in / out)
+
+
+@epochwise.command("promote", short_help="Make a run the champion in MLflow's registry.")
+@click.argument("run_id", required=False, metavar="[RUN_ID]")
+@click.option("--sweep", metavar="ID", help="Take the best run of this sweep (default: of the latest one).")
+@click.option("--force", is_flag=True, help="Replace a champion that is better or not comparable.")
+@click.option("--params", "write_params", is_flag=True, help="Also write the run's parameters into params.yaml.")
+@in_project
+def promote(run_id: str | None, sweep: str | None, force: bool, write_params: bool, typed_in: Path) -> None:
+    """Make a run the champion in MLflow's registry: RUN_ID, or the best of a sweep on validation."""
+    if run_id and sweep:
+        raise InputError("--sweep names where the best run is looked for; leave it out if you name the run")
+    from epochwise.commands.promote import promote
+
+    promote(run_id, _path_or_id(typed_in, sweep), force, write_params)
+
+
+@epochwise.command("publish", short_help="Log to MLflow what it lacks of the runs on disk.")
+@click.argument("folders", nargs=-1, metavar="[RUN_DIR]...")
+@in_project
+def publish(folders: tuple[str, ...], typed_in: Path) -> None:
+    """Log to MLflow what it lacks of the runs on disk.
+
+    RUN_DIR is a run's or a sweep's directory, or models for the pipeline's run; without one, all runs are published.
+    """
+    from epochwise.commands.publish import publish
+
+    publish([(typed_in / folder).resolve() for folder in folders])
+
+
+@epochwise.command("reproduce", short_help="Train a run again from nothing and compare.")
+@click.argument("run_id", metavar="RUN_ID")
+@in_project
+def reproduce(run_id: str, typed_in: Path) -> None:
+    """Train a run again from nothing, with its own code and data, and say whether the result is the same."""
+    from epochwise.commands.reproduce import reproduce
+
+    reproduce(run_id)
+
+
+@_stage("check", "Check configuration, data and dvc.yaml.")
+def check(overrides: tuple[str, ...], typed_in: Path) -> None:
+    from epochwise.config.compose import load
+    from epochwise.pipeline.checks import check_project
+
+    check_project(load(overrides))
+    print("configuration, data and dvc.yaml agree")
+
+
+@_stage("prepare", "Stage 1: write data/prepared.")
+def prepare(overrides: tuple[str, ...], typed_in: Path) -> None:
+    from epochwise.config.compose import load
+
+    cfg = load(overrides)
+    from epochwise.pipeline.stages import prepare_stage
+
+    prepare_stage(cfg)
+
+
+@_stage("train", "Stage 2: train the CNN, write models.")
+def train(overrides: tuple[str, ...], typed_in: Path) -> None:
+    from epochwise.config.compose import load
+
+    cfg = load(overrides)
+    from epochwise.pipeline.stages import train_stage
+
+    train_stage(cfg)
+
+
+@_stage("evaluate", "Stage 3: score the test set, write reports.")
+def evaluate(overrides: tuple[str, ...], typed_in: Path) -> None:
+    from epochwise.config.compose import load
+
+    cfg = load(overrides)
+    from epochwise.pipeline.stages import evaluate_stage
+
+    evaluate_stage(cfg)
