@@ -11,6 +11,7 @@ setup: $(INSTALLED)
 
 # Hashes make it the same libraries everywhere; setuptools, which builds the package, is among them.
 $(INSTALLED): requirements.lock pyproject.toml
+	@echo "installing about 200 libraries into .venv: two to four minutes, in which pip prints nothing"
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -30,16 +31,20 @@ test-all: setup lint
 lint: setup
 	ruff check src tests benchmarks
 	ruff format --check src tests benchmarks
+	lint-imports --no-logo
+	mypy
+	codespell *.md Makefile pyproject.toml conf docs src tests benchmarks
 
 # The light server: `mlflow ui` alone starts 15 processes for jobs that nothing here uses.
 ui: setup
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server \
 	    --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --workers 1 --host 127.0.0.1 --port 5000
 
-# Ratios, not seconds: machines are noisy. README's table of seeds: benchmarks/seed_table.py.
+# Ratios, not seconds: machines are noisy. The table of seeds in docs/results.md: benchmarks/writeup_table.py.
 bench: setup
 	python benchmarks/overhead.py
 
-# Pins for every supported Python and platform; names no package index.
+# Pins for every supported Python and platform; names no package index. Keeps the versions that are there: to take newer
+# ones, remove the file first. Needs uv.
 lock: setup
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --quiet -o requirements.lock

@@ -2,15 +2,24 @@
 
 import atexit
 import compileall
+import contextlib
 import functools
+import io
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+
+from epochwise import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvc/plots.html", ".dvcignore", ".gitignore", "mlruns/.gitkeep")
@@ -29,17 +38,20 @@ A_RECORD = {  # what run.json holds at least
     **{"published": False, "identity": {}},
 }
 
+Value = TypeVar("Value")
+
 
 class Project:
     """A checkout of its own, and the commands a user would type in it."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
+        self.printed = ""  # what the command printed that a fixture ran
 
     def run(self, *command: str, within: float = 600, **environment: str) -> subprocess.CompletedProcess:
-        """What became of a command, which must end `within` seconds."""
-        told = {"capture_output": True, "text": True, "timeout": within}
-        return subprocess.run(command, cwd=self.path, env=clean_environment() | environment, **told)
+        """The result of a command, which must end `within` seconds."""
+        options = {"capture_output": True, "text": True, "timeout": within}
+        return subprocess.run(command, cwd=self.path, env=clean_environment() | environment, **options)
 
     def ok(self, *command: str, **environment: str) -> str:
         """Standard output of a command that must succeed."""
@@ -47,10 +59,41 @@ class Project:
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess:
+        """The result of an epochwise command in this process: a new one would import everything again."""
+        output, errors, code = io.StringIO(), io.StringIO(), 0
+        before, handler, typed = Path.cwd(), signal.getsignal(signal.SIGTERM), sys.argv
+        # Hydra sets up logging anew and closes all handlers there are. One of TensorFlow's would close pytest's stderr.
+        handlers, root_handlers = logging._handlerList[:], logging.root.handlers[:]
+        del logging._handlerList[:]
+        os.chdir(self.path)
+        try:
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+                cli.main(list(arguments))
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            os.chdir(before)
+            logging._handlerList[:0], logging.root.handlers[:] = handlers, root_handlers
+            signal.signal(signal.SIGTERM, handler)
+            sys.argv = typed
+        return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
+
     def edit(self, name: str, old: str, new: str) -> None:
         text = (self.path / name).read_text()
         assert old in text
         (self.path / name).write_text(text.replace(old, new))
+
+
+def wait_for(condition: Callable[[], Value], what: str = "the condition", seconds: float = 300) -> Value:
+    """The first true value of `condition`. The limit is only there so that a failing test ends."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {seconds:.0f} s")
 
 
 def clean_environment() -> dict[str, str]:
@@ -63,7 +106,7 @@ def clean_environment() -> dict[str, str]:
 
 @functools.cache
 def template() -> Path:
-    """A project that has been committed, and its code compiled: copying it is a fraction of the work of making it."""
+    """A project that has been committed, its code compiled: copying it is a fraction of the work of making it."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     path = Path(folder.name)
@@ -108,7 +151,7 @@ def tensors() -> None:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after one `dvc repro`. Tests only read it; its output is in `said`."""
+    """A project after one `dvc repro`. Tests only read it."""
     made = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
-    made.said = made.ok("dvc", "repro")
+    made.printed = made.ok("dvc", "repro")
     return made
