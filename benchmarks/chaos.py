@@ -95,17 +95,17 @@ class Sweep:
 
     def start(self) -> subprocess.Popen:
         more = {"PYTHONPATH": str(self.clone / "src"), "MLFLOW_TRACKING_URI": self.uri, "TMPDIR": str(self.clone)}
-        told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        captured = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         # Ctrl-C is for a process group, and a shell in the background has its jobs ignore it.
         ready = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
         return subprocess.Popen(
-            self.command, cwd=self.clone, env=os.environ | more, start_new_session=True, preexec_fn=ready, **told
+            self.command, cwd=self.clone, env=os.environ | more, start_new_session=True, preexec_fn=ready, **captured
         )
 
     def run(self) -> tuple[int, str]:
         process = self.start()
-        said = ended(process)
-        return process.returncode, said
+        printed = ended(process)
+        return process.returncode, printed
 
     def results(self) -> dict[str, dict[str, str]]:
         """sha256 of each result, by what varies."""
@@ -119,7 +119,7 @@ class Sweep:
         return [{key: row[key] for key in ROW} for row in json.loads(board.read_text())["rows"]]
 
     def trained_twice(self) -> int:
-        """Epochs that were told as ended and then trained once more, by the jobs' logs."""
+        """Epochs that were printed as ended and then trained once more, by the jobs' logs."""
         seen: Counter = Counter()
         for log in self.clone.glob("multirun/*/*/*/run.log"):
             config = next(iter(log.parent.glob("config.yaml")), None)
@@ -186,13 +186,13 @@ def workers(parent: int) -> list[int]:
 
 
 def ended(process: subprocess.Popen) -> str:
-    """What a sweep said, once it and every process of its group are gone."""
-    said = process.communicate()[0]
+    """What a sweep has printed, once it and every process of its group are gone."""
+    printed = process.communicate()[0]
     while True:
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
-            return said
+            return printed
         time.sleep(0.1)
 
 
@@ -263,12 +263,12 @@ def one_round(
         time.sleep(max(0, started + moment - time.monotonic()))
         if process.poll() is None:
             struck.append(f"{world.strike(fault, process, uri)} after {moment:.1f} s")
-    said = ended(process)
+    printed = ended(process)
     first = process.returncode
     world.heal()
     tries, code = 0, None
     while code != 0 and tries < TRIES:
-        code, said = sweep.run()
+        code, printed = sweep.run()
         tries += 1
     found = sweep.tracked()
     counts = {
@@ -280,13 +280,14 @@ def one_round(
         "left RUNNING": found["RUNNING"] + found["RUNNING-sweeps"],
         "finished epochs trained again": sweep.trained_twice(),
     }
-    told = ", ".join(f"{name} {int(count)}" for name, count in counts.items())
+    outcome = ", ".join(f"{name} {int(count)}" for name, count in counts.items())
     place = "server" if remote else "database"
     print(
-        f"{number}: {place}: {'; '.join(struck) or 'too late'}: exit {first}, then {code} ({tries}): {told}", flush=True
+        f"{number}: {place}: {'; '.join(struck) or 'too late'}: exit {first}, then {code} ({tries}): {outcome}",
+        flush=True,
     )
     if not all(list(counts.values())[:5]) or any(list(counts.values())[5:]):
-        print(said, flush=True)
+        print(printed, flush=True)
     return Counter({name: int(count) for name, count in counts.items()})
 
 
@@ -326,11 +327,11 @@ def main(rounds: int, seed: int, source: str, faults: list[str]) -> None:
             for name in ("fault-free", "fault-free-again"):  # the first one finds nothing in the disk's cache
                 sweep = Sweep(world.clone, source, name, server.uri)
                 started = time.monotonic()
-                code, said = sweep.run()
+                code, printed = sweep.run()
                 times.append(time.monotonic() - started)
                 results.append(sweep.results())
                 if code or results[0] != results[-1] or sweep.tracked()["whole"] != POINTS:
-                    sys.exit(f"{said}\nthe sweep does not work without faults")
+                    sys.exit(f"{printed}\nthe sweep does not work without faults")
             rows = sweep.rows()
             print(f"fault-free: {min(times):.1f} s", flush=True)
             for number in range(1, rounds + 1):

@@ -32,9 +32,9 @@ def once(processes: int) -> int:
             started.append(subprocess.Popen(command, cwd=clone, env=code, **quiet))
         ended = set()
         for seed, process in enumerate(started):
-            said = process.communicate()[1]
-            if process.returncode or "warning" in said:
-                print(said)
+            errors = process.communicate()[1]
+            if process.returncode or "warning" in errors:
+                print(errors)
             else:
                 ended.add(str(seed))
         mlflow.set_tracking_uri(f"sqlite:///{clone / 'mlflow.db'}")

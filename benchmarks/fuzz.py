@@ -17,10 +17,12 @@ with atheris.instrument_imports(include=["epochwise", "zipfile", "gzip", "numpy.
     import numpy as np
 
     from epochwise.common.errors import InputError
-    from epochwise.data import sources
+    from epochwise.data.idx import read_idx
+    from epochwise.data.images import check_images
+    from epochwise.data.npz import read_npz
 
 FOLDER = Path(tempfile.mkdtemp())
-READERS = (("f.idx", sources._read_idx), ("f.gz", sources._read_idx), ("f.npz", sources._read_npz))
+READERS = (("f.idx", read_idx), ("f.gz", read_idx), ("f.npz", read_npz))
 
 
 def one_input(content: bytes) -> None:
@@ -30,7 +32,7 @@ def one_input(content: bytes) -> None:
     with contextlib.suppress(InputError):
         found = read(path)
         if name == "f.npz":
-            sources._checked(found, path)
+            check_images(found, path)
 
 
 def seeds(folder: Path) -> None:

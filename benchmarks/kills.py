@@ -44,7 +44,7 @@ class Epochwise:
     def forget(self) -> None:
         shutil.rmtree(self.clone / "trajectories", ignore_errors=True)
 
-    def told(self, name: str, process: str) -> int:
+    def epochs_in_history(self, name: str, process: str) -> int:
         """Epochs in the history that a process has left."""
         path = self.file(name, process, "history.csv")
         return len(list(csv.DictReader(path.open()))) if path.exists() else 0
@@ -72,7 +72,7 @@ class Keras(Epochwise):
         pass
 
     def trained(self, name: str, process: str) -> int:
-        return self.told(name, process) - self.told(name, FIRST)
+        return self.epochs_in_history(name, process) - self.epochs_in_history(name, FIRST)
 
     def statuses(self, name: str) -> str:
         return "not tracked"
@@ -80,15 +80,16 @@ class Keras(Epochwise):
 
 def train_with_keras(folder: Path, process: str, source: str) -> None:
     """A training as Keras's guide to BackupAndRestore has it: the same command again goes on from `folder`/backup."""
-    from epochwise.config import compose as config
-    from epochwise.pipeline.stages import prepared_for
+    from epochwise.config.compose import load
+    from epochwise.pipeline.datasets import prepared_for
     from epochwise.training.backend import configure, keras
-    from epochwise.training.network import build_model, compile_model, save_model
+    from epochwise.training.model_file import save_model
+    from epochwise.training.network import build_model, compile_model
 
-    cfg = config.load(list(SOURCES[source]))
+    cfg = load(list(SOURCES[source]))
     prepared = prepared_for(cfg)
     configure(cfg.train.threads)
-    model = build_model(cfg.model, prepared.image_shape, prepared.classes, cfg.train.precision, cfg.seed)
+    model = build_model(cfg.model, prepared.image_shape, prepared.meta.classes, cfg.train.precision, cfg.seed)
     compile_model(model, cfg.train.learning_rate)
     result = folder / process
     result.mkdir(parents=True)
@@ -130,14 +131,14 @@ def run(way: Epochwise, name: str, process: str, kill_after: float | None = None
 def one_kill(way: Epochwise, name: str, after: float, expected: dict[str, str]) -> Counter:
     way.forget()
     run(way, name, FIRST, after)
-    told = way.told(name, FIRST)
+    before = way.epochs_in_history(name, FIRST)
     run(way, name, SECOND)
     now, ended = hashes(way, name, SECOND), way.file(name, SECOND, "model.keras").exists()
-    again = max(0, way.trained(name, SECOND) - (EPOCHS - told)) if ended else 0
+    again = max(0, way.trained(name, SECOND) - (EPOCHS - before)) if ended else 0
     counts = {"ended": ended, **{f"same {file}": now[file] == expected[file] for file in expected}}
     counts |= {"finished epochs trained again": again, way.statuses(name): 1}
-    told = f"{name} after {after:.1f} s and {told} epochs: "
-    print(told + ", ".join(f"{what} {int(count)}" for what, count in counts.items()), flush=True)
+    heading = f"{name} after {after:.1f} s and {before} epochs: "
+    print(heading + ", ".join(f"{what} {int(count)}" for what, count in counts.items()), flush=True)
     return Counter(counts)
 
 

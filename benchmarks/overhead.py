@@ -31,7 +31,7 @@ def second_epoch(way: str) -> float:
     from omegaconf import OmegaConf
 
     from epochwise.training.backend import configure, keras, tf
-    from epochwise.training.loop import batches
+    from epochwise.training.batches import batches
     from epochwise.training.network import build_model, compile_model
 
     if way == "exact":
@@ -59,15 +59,15 @@ def second_epoch(way: str) -> float:
 
 def seconds_of_state(model, epoch: float) -> None:
     """Print what keeping the state costs: to stderr, since stdout holds the epoch's seconds."""
-    from epochwise.training.loop import variables
-    from epochwise.trajectory.states import States
+    from epochwise.trajectory.states import StateStore
 
     row, seconds = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy"), 1), []
     with tempfile.TemporaryDirectory(dir=".") as store:
-        states = States(Path(store), {}, max_gb=10)
+        states = StateStore(Path(store), {}, max_gb=10)
+        variables = [*model.variables, *model.optimizer.variables]
         for _ in range(5):
             started = time.monotonic()
-            states.write([variable.numpy() for variable in variables(model)], [row], [epoch])
+            states.write([variable.numpy() for variable in variables], [row], [epoch])
             seconds.append(time.monotonic() - started)
     state, of = statistics.median(seconds), epoch * 60_000 / IMAGES
     print(f"keeping a state: {state:.3f} s, {state / of:.2%} of an epoch of 60,000 images", file=sys.stderr)

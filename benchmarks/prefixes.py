@@ -54,9 +54,9 @@ def main(precision: str, source: str) -> None:
         shared, shared_seconds = sweep(clone, *arguments)
         alone, alone_seconds = sweep(clone, *arguments, "train.reuse=false", "sweep.rerun=true")
         for epochs in EPOCHS:
-            told = record(shared[epochs])
+            found = record(shared[epochs])
             same = "identical" if identical(shared[epochs], alone[epochs]) else "DIFFERENT"
-            print(f"epochs={epochs}: trained {told['epochs_trained']}, reused {told['epochs_reused']}, {same}")
+            print(f"epochs={epochs}: trained {found['epochs_trained']}, reused {found['epochs_reused']}, {same}")
         steps = [sum(record(path)["steps_trained"] for path in paths.values()) for paths in (shared, alone)]
         print(f"{precision}: {steps[0]} steps shared, {steps[1]} alone: {steps[1] / steps[0]:.2f} times fewer")
         ratio = alone_seconds / shared_seconds

@@ -2,7 +2,7 @@
 
 python stock_sweep.py -m epochs=2,4 dropout=0.25,0.5 data=data.npz
 
-As most would write it: autolog logs the model and, told no requirements, finds them out in another process for each
+As most would write it: autolog logs the model and, given no requirements, finds them out in another process for each
 job; fit and evaluate show their progress and score in batches of 32.
 """
 

@@ -46,10 +46,10 @@ def ours(clone: Path, epochs: str, images: int, *more: str) -> list[str]:
     return ["epochwise", "run", "-m", *grid, *more]
 
 
-def told(way: str, clone: Path, said: str) -> tuple[int, int, float]:
+def costs(way: str, clone: Path, printed: str) -> tuple[int, int, float]:
     """Jobs that finished, epochs trained, and the seconds these took, added over workers."""
     if way == "stock":
-        jobs = [json.loads(line) for line in re.findall(r"^JOB (.*)$", said, re.MULTILINE)]
+        jobs = [json.loads(line) for line in re.findall(r"^JOB (.*)$", printed, re.MULTILINE)]
         return len(jobs), sum(job["epochs"] for job in jobs), sum(job["seconds"] for job in jobs)
     runs = [json.loads(path.read_text()) for path in clone.glob("multirun/*/*/*/run.json")]
     finished = [run for run in runs if run["status"] == "FINISHED"]
@@ -70,7 +70,7 @@ def once(way: str, mnist: Path, epochs: str, images: int) -> float:
         wall = time.monotonic() - started
         if done.returncode:
             raise SystemExit(f"{way} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-        jobs, trained, seconds = told(way, clone, done.stdout)
+        jobs, trained, seconds = costs(way, clone, done.stdout)
     epoch = seconds / trained
     print(f"{way}: {wall:.0f} s, {jobs} runs, {trained} epochs of {epoch:.1f} s, {seconds:.0f} s in epochs", flush=True)
     return wall

@@ -1,7 +1,7 @@
-"""README's table of the write-up's experiment, from run directories: mean ± standard deviation over seeds.
+"""The table of the write-up in docs/results.md, from run directories: mean ± standard deviation over seeds.
 
-epochwise run -m experiment=seed seed=0,1,2,3,4 train.epochs=10,12 train.reuse=false    # about 80 minutes on two cores
-python benchmarks/seed_table.py multirun/*/*/*/
+epochwise run -m experiment=writeup seed=0,1,2,3,4 train.epochs=10,12 train.reuse=false  # about 80 minutes
+python benchmarks/writeup_table.py multirun/*/*/*/
 """
 
 import operator
@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from epochwise.common.files import read_json
-from epochwise.training import history
+from epochwise.training.history import best_epoch, read_history
 
 WRITE_UP = {"loss": 0.0083, "accuracy": 0.9975, "val_loss": 0.0489, "val_accuracy": 0.9886}  # after epoch 12
 
@@ -26,7 +26,7 @@ def main(folders: list[Path]) -> None:
     runs = defaultdict(list)
     for folder in folders:
         record = read_json(folder / "run.json")
-        runs[record["epochs"]].append((history.read(folder / "history.csv"), record))
+        runs[record["epochs"]].append((read_history(folder / "history.csv"), record))
     columns = sorted(runs)
     print(
         f"| | write-up, 12 epochs | {' | '.join(f'{epochs} epochs, n = {len(runs[epochs])}' for epochs in columns)} |"
@@ -37,7 +37,7 @@ def main(folders: list[Path]) -> None:
         print(f"| {key.replace('val_', 'test ')} | {reported} | {' | '.join(cells)} |")
     for title, value, digits in (
         ("epoch of the lowest test loss", lambda rows: min(rows, key=lambda row: row["val_loss"])["epoch"], 1),
-        ("epoch of the best test accuracy", lambda rows: history.best(rows)["epoch"], 1),
+        ("epoch of the best test accuracy", lambda rows: best_epoch(rows)["epoch"], 1),
     ):
         cells = [spread([value(rows) for rows, _ in runs[epochs]], digits) for epochs in columns]
         print(f"| {title} | | {' | '.join(cells)} |")
