@@ -28,7 +28,10 @@ def run_directories(root: Path) -> Iterator[RunDirectory]:
 
 
 def find_run(run_id: str) -> RunDirectory | None:
-    """The directory of the run with this id, or None. The pipeline's counts unless models/ holds another run's model."""
+    """The directory of the run with this id, or None.
+
+    The pipeline's run does not count if models/ holds the model of another run.
+    """
     pipeline = pipeline_run()
     for run in (pipeline, *run_directories(find_root())):
         try:
