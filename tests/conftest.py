@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from filelock import FileLock
 
 from epochwise import cli
+from epochwise.common.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvc/plots.html", ".dvcignore", ".gitignore", "mlruns/.gitkeep")
@@ -28,6 +30,7 @@ QUICK = {
     "source: mnist ": "source: digits ",
     "validation_size: 5000": "validation_size: 300",
     "epochs: 12": "epochs: 2",
+    "threads: 2 ": "threads: 1 ",  # the networks are so small that a second thread mostly waits, which costs CPU time
 }
 
 
@@ -146,12 +149,34 @@ def tensors() -> None:
     """TensorFlow, set as every training here sets it: a process does that once."""
     from epochwise.training.backend import configure
 
-    configure(2)
+    configure(1)
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after one `dvc repro`. Tests only read it."""
-    made = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
-    made.printed = made.ok("dvc", "repro")
+def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    """A project after one `dvc repro`, which is run once for all worker processes of pytest-xdist; each has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    original, output = Project(shared / "original"), shared / "original.txt"
+    with FileLock(shared / "original.lock"):
+        if not output.exists():
+            copy_project(original.path)
+            write_text(output, original.ok("dvc", "repro"))
+    made = Project(base / "reproduced")
+    shutil.copytree(original.path, made.path, symlinks=True)
+    made.printed = output.read_text()
     return made
+
+
+@pytest.fixture
+def plain_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluate writes empty pictures: drawing them takes as long as a small training, and other tests look at them."""
+    from matplotlib import pyplot
+
+    from epochwise.evaluation import figures
+
+    def save(figure: pyplot.Figure, path: Path) -> None:
+        write_text(path, "")
+        pyplot.close(figure)
+
+    monkeypatch.setattr(figures, "save", save)

@@ -1,19 +1,28 @@
 """What tests of tracking share: a database with MLflow's tables, a finished run, and what MLflow holds of a run."""
 
 import atexit
+import copy
 import functools
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
+import pytest
 from conftest import Project
+from omegaconf import DictConfig
 
 from epochwise.config.compose import load
+from epochwise.config.schema import parameters
+from epochwise.data.prepared import PreparedData
 from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
 from epochwise.tracking.download import fetch_run
+from epochwise.trajectory import resume
+from epochwise.trajectory.identity import fingerprint
 
 NO_SERVER = "http://127.0.0.1:9"  # the port of the discard service, at which nothing listens
 
@@ -37,9 +46,34 @@ def run_directory(project: Project, name: str = "a run") -> RunDirectory:
     return RunDirectory(project.path / "outputs" / "a day" / name)
 
 
-def train(run: RunDirectory, *overrides: str) -> None:
-    """Run all stages in the project that is the working directory."""
-    run_configuration(load(overrides), run.path, list(overrides))
+def train(run: RunDirectory, *overrides: str, replay: bool = True) -> None:
+    """Run all stages in the project that is the working directory.
+
+    A training that this process has done before is replayed: the same epochs are reported, and the same network is
+    returned. What is tested here is what MLflow gets of them, and to trace a network takes seconds.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        if replay:
+            patched.setattr(resume, "train", _replayed)
+        run_configuration(load(overrides), run.path, list(overrides))
+
+
+def _replayed(
+    cfg: DictConfig, data: PreparedData, store: Path | None, report: Callable[[resume.Progress], None]
+) -> SimpleNamespace:
+    key = fingerprint(parameters(cfg), data.sha256)
+    if key not in _TRAINED:
+        steps: list[resume.Progress] = []
+        training = _REAL_TRAIN(cfg, data, None, lambda progress: steps.append(copy.deepcopy(progress)))
+        _TRAINED[key] = steps, training.model
+    steps, model = _TRAINED[key]
+    for progress in steps:
+        report(copy.deepcopy(progress))
+    return SimpleNamespace(model=model)
+
+
+_REAL_TRAIN = resume.train
+_TRAINED: dict[str, tuple[list[resume.Progress], Any]] = {}
 
 
 def untracked_run(project: Project, name: str = "a run") -> RunDirectory:

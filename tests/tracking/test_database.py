@@ -25,7 +25,10 @@ def stop(self, *arguments, **keywords):
 mlflow.MlflowClient.search_experiments = stop
 """
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
 
+
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(project):
     process = subprocess.Popen(
         [sys.executable, "-c", STOP_HALFWAY + CONNECT],
@@ -43,6 +46,7 @@ def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(projec
     assert not list(project.path.glob(".*.mlflow.db*"))
 
 
+@pytest.mark.slow
 def test_processes_that_find_no_database_share_one_experiment(project):
     """Four at once. With MLflow alone they break the database, or log into its experiment Default."""
     code = CONNECT + "print(server.client.create_run(server.experiment('cold')).info.experiment_id)"

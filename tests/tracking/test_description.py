@@ -11,6 +11,8 @@ from epochwise.tracking.description import ALWAYS_SHOWN, describe_run
 
 LINEAGE = Lineage("0" * 40, git_dirty=True, git_diff="", overrides=("+model.pool_size=3", "seed=1"), reproduce="run")
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 @pytest.fixture
 def environment(monkeypatch) -> None:

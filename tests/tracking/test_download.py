@@ -11,6 +11,8 @@ from epochwise.tracking.server import Server
 
 EXPERIMENT = "epochwise"
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 @pytest.fixture
 def server(project) -> Server:

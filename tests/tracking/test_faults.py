@@ -19,6 +19,8 @@ from epochwise.tracking.server import preload, tracking_uri
 
 ADDRESS_WITH_PASSWORD = "http://somebody:se@cr@127.0.0.1:9"
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 @pytest.fixture(autouse=True)
 def database(project) -> None:
@@ -182,6 +184,7 @@ def test_no_training_waits_for_a_locked_database_which_has_all_once_it_is_free(p
     assert run.read_record().published == tracking_uri(project.path)
 
 
+@pytest.mark.slow
 def test_required_tracking_that_fails_fails_the_command_and_not_the_run(project):
     done = project.run("epochwise", "run", "train.epochs=1", "tracking.required=true", MLFLOW_TRACKING_URI=NO_SERVER)
     assert done.returncode == 1

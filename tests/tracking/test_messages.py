@@ -10,6 +10,8 @@ from epochwise.tracking.server import server_name
 
 SECRET = "s3cr3t"
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 def test_a_failed_request_is_reported_by_its_server_and_the_innermost_cause():
     import requests

@@ -2,10 +2,13 @@
 
 import mlflow
 import numpy as np
+import pytest
 from mlflow_runs import all_runs, provide_database, run_directory, train
 
 from epochwise.tracking.download import fetch_run
 from epochwise.tracking.server import tracking_uri
+
+pytestmark = pytest.mark.usefixtures("plain_pictures")
 
 
 def test_a_logged_model_predicts_as_the_saved_one(project):

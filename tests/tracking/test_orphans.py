@@ -8,12 +8,15 @@ from mlflow_runs import all_runs, provide_database, run_directory, train
 
 from epochwise.runs.directory import RunDirectory
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 @pytest.fixture
 def client(project):
     return provide_database(project)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_marked_by_the_next_one_that_starts(project, client):
     process = subprocess.Popen(
         ["epochwise", "run", "train.epochs=2000"], env=clean_environment(), stdout=subprocess.PIPE

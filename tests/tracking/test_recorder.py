@@ -17,6 +17,8 @@ from epochwise.tracking.run_mirror import COSTS
 from epochwise.tracking.server import tracking_uri
 from epochwise.training.history import METRICS
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 @pytest.fixture
 def client(project):
@@ -88,7 +90,7 @@ def test_evaluate_logs_a_training_that_mlflow_does_not_have(client, monkeypatch)
 def test_reused_epochs_are_logged_as_if_they_were_trained(project, client):
     for epochs in (2, 3):
         run = run_directory(project, f"{epochs} epochs")
-        train(run, f"train.epochs={epochs}")
+        train(run, f"train.epochs={epochs}", replay=False)
     record, history = run.read_record(), run.read_history()
     assert (record.epochs_trained, record.epochs_reused) == (1, 2)
     logged = client.get_run(record.run_id)
@@ -122,6 +124,7 @@ def test_a_disk_that_refuses_the_record_leaves_no_run_running(client, run, monke
     assert only_run(client).info.status == "FAILED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_the_run_killed(project, client, sent, code):
     process = subprocess.Popen(

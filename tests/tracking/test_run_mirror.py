@@ -30,6 +30,8 @@ from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage
 from epochwise.tracking.run_mirror import FILES_TAG, sync_run
 from epochwise.tracking.server import TOKEN_TAG, Server, tracking_uri
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 @pytest.fixture(autouse=True)
 def database(project) -> None:
@@ -46,12 +48,12 @@ def run_stages(*overrides: str) -> None:
 def test_a_run_of_an_outage_is_logged_later_as_if_it_had_been_logged_live(project, monkeypatch, tmp_path, capsys):
     run = run_directory(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
-    train(run, "train.epochs=3")
+    train(run, "train.epochs=3", replay=False)
     record = run.read_record()
     assert (record.status, record.published) == ("FINISHED", False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     publish([])
-    train(run_directory(project, "live"), "train.epochs=3")
+    train(run_directory(project, "live"), "train.epochs=3", replay=False)
     mlflow_client = client(project.path)
     live, later = all_runs(mlflow_client)
     live_contents, later_contents = contents(mlflow_client, live), contents(mlflow_client, later)

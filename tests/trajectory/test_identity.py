@@ -56,7 +56,7 @@ def test_a_cooldown_over_the_whole_run_shares_nothing(project):
 
 def test_all_that_decides_a_training_is_in_its_identity(project, monkeypatch):
     plain = {keys("train.epochs=2")[0][0]}
-    for override in ("seed=1", "model.dense_units=7", "train.batch_size=33", "train.threads=1"):
+    for override in ("seed=1", "model.dense_units=7", "train.batch_size=33", "train.threads=2"):
         plain |= {keys("train.epochs=2", override)[0][0]}
     plain |= {trajectory_key(segments(parameters(load([])), "other data")[-1].identity)}
     for part in ("versions", "code", "processor", "flags"):
