@@ -123,9 +123,10 @@ def template() -> Path:
     project = Project(path)
     for old, new in QUICK.items():
         project.edit("params.yaml", old, new)
-    project.ok("git", "init", "--quiet")
+    project.ok("git", "init", "--quiet", "--template=")
     project.ok("git", "add", "--all")
     project.ok("git", "commit", "--quiet", "--message", "start")
+    project.ok("git", "gc", "--quiet")  # fewer files to copy for each test
     return path
 
 

@@ -48,6 +48,7 @@ def test_it_refuses_more_random_images_than_there_are(trained, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_it_reads_pictures_of_the_user(trained, tmp_path):
     """In a process of its own, because the bytes of the file's name are no text there."""
     with np.load(trained.path / "data/prepared/data.npz") as data:

@@ -10,6 +10,7 @@ from epochwise.pipeline.run_in_progress import run_name
 from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage
 
 
+@pytest.mark.slow
 def test_no_run_gets_the_score_of_another_runs_model(project):
     cfg = load(["train.epochs=1", "tracking=off"])
     prepare_stage(cfg)

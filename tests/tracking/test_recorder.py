@@ -87,6 +87,7 @@ def test_evaluate_logs_a_training_that_mlflow_does_not_have(client, monkeypatch)
     assert {"val_accuracy", "test_accuracy", "best_epoch"} <= logged.data.metrics.keys()
 
 
+@pytest.mark.slow
 def test_reused_epochs_are_logged_as_if_they_were_trained(project, client):
     for epochs in (2, 3):
         run = run_directory(project, f"{epochs} epochs")

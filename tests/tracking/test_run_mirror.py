@@ -45,6 +45,7 @@ def run_stages(*overrides: str) -> None:
     evaluate_stage(cfg)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_outage_is_logged_later_as_if_it_had_been_logged_live(project, monkeypatch, tmp_path, capsys):
     run = run_directory(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
@@ -118,6 +119,7 @@ def test_another_server_gets_all_of_a_run_and_the_first_keeps_it(project, monkey
     assert (after.run_id, after.published) == (before.run_id, f"sqlite:///{project.path}/other.db")
 
 
+@pytest.mark.slow
 def test_the_pipelines_run_in_a_fresh_clone(project, tmp_path, monkeypatch):
     run_stages("train.epochs=1")
     record = pipeline_run().read_record()
@@ -135,6 +137,7 @@ def test_the_pipelines_run_in_a_fresh_clone(project, tmp_path, monkeypatch):
     assert len(all_runs(after)) == 1
 
 
+@pytest.mark.slow
 def test_scores_of_another_training_are_never_logged(project):
     run_stages("train.epochs=1")
     train_stage(load(["train.epochs=2"]))

@@ -92,9 +92,8 @@ def test_each_epoch_is_trained_once_and_nothing_changes(trained, alone, precisio
         assert len(shared.progress.seconds) == epochs and min(shared.progress.seconds) > 0
 
 
-@pytest.mark.parametrize(
-    "schedule", [pytest.param(["train.decay_every=1"], marks=pytest.mark.slow), ["train.cooldown_epochs=1"]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", [["train.decay_every=1"], ["train.cooldown_epochs=1"]])
 def test_schedules_share_epochs_and_nothing_changes(trained, alone, schedule):
     """What comes before a cooldown is shared with a constant rate; the cooldown belongs to the run's own length."""
     trained("train.epochs=2", *schedule)
