@@ -61,6 +61,7 @@ def test_secrets_of_the_environment_are_in_no_reason(monkeypatch):
     assert reason(RuntimeError(f"{SECRET} t0k3n p%40ss p@ss")) == "… … … …"
 
 
+@pytest.mark.slow
 def test_the_diff_of_changed_code_holds_no_file_that_git_does_not_track(project):
     provide_database(project)
     (project.path / ".gitignore").open("a").write("\n.env\n")

@@ -75,6 +75,7 @@ def test_evaluate_leaves_status_and_duration_of_the_run_alone(client):
     assert 0.1 < after.data.metrics["test_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_evaluate_logs_a_training_that_mlflow_does_not_have(client, monkeypatch):
     cfg = load(["train.epochs=1"])
     prepare_stage(cfg)

@@ -106,6 +106,7 @@ def test_a_publish_that_breaks_off_continues_where_it_was(project, monkeypatch, 
     assert_same_bytes(logged.info.run_id, run, tmp_path / "fetched")
 
 
+@pytest.mark.slow
 def test_another_server_gets_all_of_a_run_and_the_first_keeps_it(project, monkeypatch):
     run = run_directory(project)
     train(run, "train.epochs=1")
