@@ -6,7 +6,7 @@ from epochwise.common.errors import InputError, RunError
 from epochwise.config.compose import load
 from epochwise.pipeline.datasets import open_prepared
 from epochwise.pipeline.directories import PREPARED, pipeline_run
-from epochwise.pipeline.run_in_progress import run_name
+from epochwise.pipeline.recorded_run import run_name
 from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage
 
 

@@ -21,9 +21,9 @@ from mlflow_runs import (
 )
 
 from epochwise.commands.publish import publish
+from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.files import read_json, write_json
-from epochwise.common.locks import lock_directory
 from epochwise.config.compose import load
 from epochwise.pipeline.directories import pipeline_run
 from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.errors import InputError, RunError
-from epochwise.common.locks import try_lock_directory
 from epochwise.common.paths import display_path, find_root, main_root
 from epochwise.pipeline.directories import pipeline_run, run_directories
 from epochwise.pipeline.stages import restore_pipeline_record

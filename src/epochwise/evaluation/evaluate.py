@@ -12,7 +12,7 @@ from epochwise.common.errors import InputError
 from epochwise.common.files import write_json, write_text
 from epochwise.data.prepared import PreparedData
 from epochwise.evaluation import figures
-from epochwise.evaluation.files import CONFUSION_MATRIX
+from epochwise.evaluation.file_names import CONFUSION_MATRIX
 from epochwise.evaluation.scoring import score
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from epochwise.common.directory_locks import lock_folder
 from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest
 from epochwise.common.git import try_git
-from epochwise.common.locks import lock_folder
 from epochwise.common.paths import find_root, main_root
 from epochwise.data.prepared import PreparedData
 from epochwise.runs.directory import RunDirectory

@@ -8,7 +8,7 @@ from epochwise.common.errors import RunError
 from epochwise.common.paths import display_path
 from epochwise.config.schema import parameters
 from epochwise.pipeline.datasets import check_data, prepared_for
-from epochwise.pipeline.run_in_progress import print_result, run_in_progress, run_name
+from epochwise.pipeline.recorded_run import print_result, recorded_run, run_name
 from epochwise.runs.directory import RunDirectory
 from epochwise.trajectory.identity import fingerprint
 
@@ -31,7 +31,7 @@ def run_configuration(
     if expected_fingerprint and expected_fingerprint != fingerprint(parameters(cfg), data.sha256):
         raise RunError("code, libraries or data were changed while the sweep ran; start it again")
     run = RunDirectory(directory)
-    with run_in_progress(cfg, data, run, overrides, name or run_name(overrides) or "run", sweep_id) as this:
+    with recorded_run(cfg, data, run, overrides, name or run_name(overrides) or "run", sweep_id) as this:
         from epochwise.evaluation.evaluate import evaluate  # imports TensorFlow
 
         this.train()

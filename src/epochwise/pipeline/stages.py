@@ -2,15 +2,15 @@
 
 from omegaconf import DictConfig, OmegaConf
 
+from epochwise.common.directory_locks import lock_directory, try_lock_directory
 from epochwise.common.errors import InputError
-from epochwise.common.locks import lock_directory, try_lock_directory
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.schema import parameters
 from epochwise.data.prepare import prepare
 from epochwise.pipeline.datasets import check_data, open_prepared
 from epochwise.pipeline.directories import MODELS, PREPARED, cache_folder, pipeline_run
 from epochwise.pipeline.model_record import has_record_of_model, keep_record, restore_record
-from epochwise.pipeline.run_in_progress import print_result, require_published, run_in_progress, run_name
+from epochwise.pipeline.recorded_run import print_result, recorded_run, require_published, run_name
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import changed_parameters
 from epochwise.tracking.recorder import create_recorder
@@ -32,7 +32,7 @@ def train_stage(cfg: DictConfig) -> None:
     root, run = find_root(), pipeline_run()
     data = open_prepared(root / PREPARED, cfg.prepare)
     overrides = changed_parameters(root, cfg)
-    with run_in_progress(cfg, data, run, overrides, run_name(overrides) or "baseline") as this:
+    with recorded_run(cfg, data, run, overrides, run_name(overrides) or "baseline") as this:
         this.train()
     keep_record(this.record)
 

@@ -12,15 +12,15 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError, RunError, one_line
-from epochwise.common.locks import lock_directory
 from epochwise.common.paths import find_root, main_root
 from epochwise.config import overrides
 from epochwise.config.compose import hydra_settings, load, register
 from epochwise.config.limits import check_values
 from epochwise.pipeline.datasets import check_data
+from epochwise.pipeline.recorded_run import run_name
 from epochwise.pipeline.run import run_configuration
-from epochwise.pipeline.run_in_progress import run_name
 from epochwise.sweeps import leaderboard_files
 from epochwise.sweeps.cores import threads_override
 from epochwise.sweeps.grid import grid_jobs, make_points

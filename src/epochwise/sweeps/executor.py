@@ -12,7 +12,7 @@ from epochwise.common.errors import RunError, one_line
 from epochwise.common.paths import display_path, find_root, main_root
 from epochwise.common.worker import Worker, stop, wait_for_results
 from epochwise.pipeline.directories import state_store
-from epochwise.runs.active import orphans
+from epochwise.runs.active_runs import orphans
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.cores import worker_count
 from epochwise.sweeps.directory import finished_runs, log_file

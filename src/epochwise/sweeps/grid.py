@@ -12,7 +12,7 @@ from epochwise.config import overrides
 from epochwise.config.compose import load_jobs
 from epochwise.config.schema import parameter_keys, parameters, run_setting_keys
 from epochwise.pipeline.datasets import check_data, prepared_for
-from epochwise.pipeline.run_in_progress import run_name
+from epochwise.pipeline.recorded_run import run_name
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import fingerprint
 

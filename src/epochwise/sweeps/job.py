@@ -9,8 +9,8 @@ from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError, RunError
-from epochwise.common.locks import lock_directory
 from epochwise.common.paths import find_root, main_root
 from epochwise.common.processes import redirected_output
 from epochwise.config.limits import check_values

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from epochwise.common.errors import InputError
-from epochwise.runs.active import KILLED_REASON, ActiveRun, forget, mark_orphans
+from epochwise.runs.active_runs import KILLED_REASON, ActiveRun, forget, mark_orphans
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FINISHED, KILLED, RUNNING
 from epochwise.tracking.run_mirror import sync_run

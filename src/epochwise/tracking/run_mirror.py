@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.files import file_digest
-from epochwise.common.locks import try_lock_directory
-from epochwise.evaluation.files import EVALUATION_FILES
+from epochwise.evaluation.file_names import EVALUATION_FILES
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FINISHED, RUNNING, RunRecord
 from epochwise.tracking.models import has_model, log_model

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from epochwise.common.directory_locks import lock_directory, lock_folder
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
-from epochwise.common.locks import lock_directory, lock_folder
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import KILLED, RUNNING
 

@@ -18,7 +18,7 @@ from epochwise.config.limits import check_network
 from epochwise.config.schema import parameter_keys, parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.pipeline.directories import state_store
-from epochwise.runs import active
+from epochwise.runs import active_runs
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import Lineage, trace_lineage
 from epochwise.runs.record import FAILED, FINISHED, KILLED, RUNNING, RunRecord, now
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from epochwise.trajectory.resume import Progress
 
 
-class RunInProgress:
+class RecordedRun:
     """A run that has begun. Its record is written to run.json whenever it changes, and MLflow follows."""
 
     def __init__(self, cfg: DictConfig, data: PreparedData, run: RunDirectory, record: RunRecord) -> None:
@@ -87,9 +87,9 @@ class RunInProgress:
 
 
 @contextmanager
-def run_in_progress(
+def recorded_run(
     cfg: DictConfig, data: PreparedData, run: RunDirectory, overrides: list[str], name: str, sweep_id: str = ""
-) -> Iterator[RunInProgress]:
+) -> Iterator[RecordedRun]:
     """Begin a run; at the end it is FINISHED, FAILED or KILLED, in run.json and in MLflow.
 
     Raises RunError if MLflow does not have all of the run and `tracking.required` asks for that.
@@ -98,9 +98,9 @@ def run_in_progress(
     root, lineage = main_root(), trace_lineage(find_root(), cfg, overrides)
     record = _new_record(cfg, data, lineage, name, sweep_id)
     server = server_identity(root) if cfg.tracking.enabled else None
-    active.mark_orphans(root)
-    with active.register_as_running(root, record.token, run.path, server, record.experiment):
-        this = RunInProgress(cfg, data, run, record)
+    active_runs.mark_orphans(root)
+    with active_runs.register_as_running(root, record.token, run.path, server, record.experiment):
+        this = RecordedRun(cfg, data, run, record)
         status, failure = FAILED, ""
         try:
             run.clear()
@@ -122,7 +122,7 @@ def run_in_progress(
         finally:
             this.finish(status, failure)
             if this.recorder.published or not server:
-                active.forget(root, record.token)
+                active_runs.forget(root, record.token)
     require_published(cfg, run, this.recorder)
 
 
