@@ -24,33 +24,36 @@ def now() -> int:
     return int(time.time() * 1000)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What run.json holds. A changed record is a new one: `replace(record, status=FINISHED)`."""
+    """What run.json holds. A changed record is a new one: `replace(record, status=FINISHED)`.
+
+    Fields of which records of earlier versions have nothing have a default.
+    """
 
     run_id: str  # MLflow's id, once MLflow has the run; before that, and without MLflow, the token
-    token: str  # the id that the run was given here; MLflow's run has it as a tag
-    name: str
+    token: str = ""  # the id that the run was given here; MLflow's run has it as a tag
+    name: str = ""
     experiment: str
     fingerprint: str
     trajectory: str
-    weights_sha256: str | None  # None until the training has finished
-    model_sha256: str | None  # of model.keras
+    weights_sha256: str | None = None  # None until the training has finished
+    model_sha256: str | None = None  # of model.keras
     data_sha256: str
     epochs: int
-    epochs_trained: int
-    epochs_reused: int
-    steps_trained: int
-    train_seconds: float  # of the epochs that this run trained
-    trajectory_seconds: float  # of all its epochs, whichever run trained them
+    epochs_trained: int = 0
+    epochs_reused: int = 0
+    steps_trained: int = 0
+    train_seconds: float = 0.0  # of the epochs that this run trained
+    trajectory_seconds: float = 0.0  # of all its epochs, whichever run trained them
     status: str
-    failure: str  # why the status is FAILED or KILLED
-    started: int | None  # milliseconds since 1970, as MLflow counts
-    ended: int | None
-    git_commit: str | None
-    git_dirty: bool
-    git_diff: str | None  # sha256 of git.diff, if the code was not as committed
-    published: str | Literal[False]  # the tracking server that has the whole run
+    failure: str = ""  # why the status is FAILED or KILLED
+    started: int | None = None  # milliseconds since 1970, as MLflow counts
+    ended: int | None = None
+    git_commit: str | None = None
+    git_dirty: bool = False
+    git_diff: str | None = None  # sha256 of git.diff, if the code was not as committed
+    published: str | Literal[False] = False  # the tracking server that has the whole run
     identity: dict[str, Any] = field(default_factory=dict)  # `trajectory` is the hash over it
     mlflow: dict[str, Any] = field(default_factory=dict)  # params, tags and data set that MLflow shows
 
@@ -61,13 +64,8 @@ class RunRecord:
         for key, types in REQUIRED_TYPES.items():
             if not isinstance(values.get(key), types):
                 raise InputError(f"{path}: not a run's record: {key} is {values.get(key)!r}")
-        earlier_versions_lack: dict[str, Any] = {
-            **dict.fromkeys(("token", "name", "failure"), ""),
-            **dict.fromkeys(("weights_sha256", "model_sha256", "started", "ended", "git_commit", "git_diff")),
-            **{"git_dirty": False, "mlflow": {}},
-        }
         known = {item.name for item in fields(RunRecord)}
-        return RunRecord(**earlier_versions_lack | {key: value for key, value in values.items() if key in known})
+        return RunRecord(**{key: value for key, value in values.items() if key in known})
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
