@@ -41,7 +41,7 @@ def test_in_the_workspace(project):
 
 
 def test_temporary_copy_runs_its_own_parameters_and_code(project):
-    project.edit("src/epochwise/training/loop.py", 'print(f"epoch ', "print(f\"the copy's epoch ")
+    project.edit("src/epochwise/pipeline/recorded_run.py", 'print(f"epoch ', "print(f\"the copy's epoch ")
     printed = project.ok("dvc", "exp", "run", "--temp", "-S", "train.epochs=1", "-S", "seed=5")
     assert "the copy's epoch 1/1" in printed
     (run,) = runs(project).values()

@@ -34,7 +34,7 @@ def test_a_killed_run_is_marked_by_the_next_one_that_starts(project, client):
     assert orphan.read_record().status == "RUNNING"
     last_change = path.stat().st_mtime
     following = run_directory(project, "next")
-    train(following, "train.epochs=1")
+    train(following, "train.epochs=1", replay=False)
     runs = client.search_runs([at_work.info.experiment_id], order_by=["attributes.start_time"])
     assert [run.info.status for run in runs] == ["KILLED", "FINISHED", "FINISHED"]
     assert runs[0].data.tags["failure"] == "its process was killed"
