@@ -37,7 +37,7 @@ def publish(folders: list[Path]) -> None:
     try:
         server = Server(main_root())
         server.ping()
-    except Exception as error:  # whatever MLflow raises, see tracking.server.Server
+    except Exception as error:  # whatever MLflow raises
         raise _no_answer(error) from error
     end_orphans(main_root(), server)
     if folders:

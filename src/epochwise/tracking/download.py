@@ -46,7 +46,7 @@ def fetch_finished(server: Server, experiment: str, wanted: Mapping[str, Path]) 
             for run in _finished_runs(server, [found.experiment_id], "fingerprint", fingerprint, 1):
                 if _fetch_complete(server.root, run.info.run_id, fingerprint, RunDirectory(directory)):
                     fetched[fingerprint] = directory
-    except Exception as error:  # see Server
+    except Exception as error:  # MLflow raises errors of several libraries
         warn(error, "finished runs that only MLflow has are run again")
     return fetched
 
@@ -67,7 +67,7 @@ def fetch_record_of_model(root: Path, model_sha256: str, path: Path) -> bool:
             if record.model_sha256 == model_sha256:
                 record.write(path)
                 return True
-    except Exception as error:  # see Server; or the record is none
+    except Exception as error:  # MLflow raises errors of several libraries; or the record is damaged
         warn(error, "the record of the model's run is not taken from MLflow")
     return False
 

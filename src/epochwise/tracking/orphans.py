@@ -24,7 +24,7 @@ def end_orphans(root: Path, server: Server | None = None) -> None:
             try:
                 _end_in_mlflow(server, root, orphan)
                 forget(root, orphan.token)
-            except Exception:  # see Server; if the server is at fault, this process's own requests will report it
+            except Exception:  # MLflow raises many kinds; if it is at fault, this process's own requests say so
                 failures += 1
 
 

@@ -111,7 +111,7 @@ class Recorder:
             try:
                 self._sync(final)
                 self._complete = final is not None
-            except Exception as error:  # see Server; or the run directory is gone
+            except Exception as error:  # MLflow raises errors of several libraries; or the directory is gone
                 self._warn(error)
                 answered = self._mirror is not None and self._mirror.experiment_id
                 if final and answered:

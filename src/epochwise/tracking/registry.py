@@ -56,5 +56,5 @@ def as_input_error(problem: str) -> Iterator[None]:
     """Raise whatever MLflow raises as InputError, `problem` first: for commands that cannot do without MLflow."""
     try:
         yield
-    except Exception as error:  # see Server
+    except Exception as error:  # MLflow raises errors of several libraries
         raise InputError(f"{problem} ({reason(error)})") from error
