@@ -36,18 +36,35 @@ def test_a_loss_that_is_no_number_ends_the_training(train):
 
 
 def test_each_epoch_has_every_example_once_in_an_order_of_its_own(tensors):
-    from epochwise.training.batches import batches
+    from epochwise.training.order import epoch_order
 
-    images, labels = np.arange(10, dtype=np.float32)[:, None], np.eye(10, dtype=np.float32)
-    seen = list(batches(images, labels, batch_size=4, seed=7, epochs=3).as_numpy_iterator())
-    assert [len(x) for x, _ in seen] == [4, 4, 2] * 3
-    for x, y in seen:
-        np.testing.assert_array_equal(x[:, 0], y.argmax(axis=1))
-    orders = [tuple(np.concatenate([x[:, 0] for x, _ in seen[start : start + 3]])) for start in (0, 3, 6)]
+    orders = [tuple(epoch_order(10, seed=7, epoch=epoch).numpy()) for epoch in (1, 2, 3)]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert len(set(orders)) == 3
-    again = list(batches(images, labels, batch_size=4, seed=7, epochs=3).as_numpy_iterator())
-    assert all((x == z).all() for (x, _), (z, _) in zip(seen, again, strict=True))
+    assert orders == [tuple(epoch_order(10, seed=7, epoch=epoch).numpy()) for epoch in (1, 2, 3)]
+    assert tuple(epoch_order(10, seed=8, epoch=1).numpy()) not in orders
+
+
+def test_an_epoch_trains_on_each_batch_of_its_order_once(project, tensors):
+    """Against a loop in plain Keras: its Adam, its loss and the layers one by one, without dropout."""
+    from epochwise.training.backend import keras
+    from epochwise.training.loop import Training
+    from epochwise.training.order import epoch_order
+
+    cfg = load(["model.conv_dropout=0", "model.dense_dropout=0", "train.epochs=1", "train.batch_size=64"])
+    training = Training(cfg, prepared_for(cfg))
+    images, labels = training.data.arrays("train")
+    plain = keras.Sequential.from_config(training.model.get_config())
+    plain.set_weights(training.model.get_weights())
+    plain.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    order = epoch_order(len(images), cfg.seed, 1).numpy()
+    rows = plain.fit(images[order], labels[order], batch_size=64, shuffle=False, verbose=0).history
+    training.fit(1, lambda seconds: None)
+    assert len(images) % 64, "the last batch is a smaller one"
+    assert training.history[0]["loss"] == pytest.approx(rows["loss"][0], rel=1e-4)
+    assert training.history[0]["accuracy"] == pytest.approx(rows["accuracy"][0], abs=1.5 / len(images))
+    for weight, expected in zip(training.model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, atol=2e-4)
 
 
 @pytest.mark.slow

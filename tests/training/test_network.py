@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from epochwise.config.compose import load
-from epochwise.training.backend import keras
+from epochwise.config.limits import PRECISIONS
+from epochwise.training import network
+from epochwise.training.backend import keras, tf
 from epochwise.training.model_file import weights_sha256
 from epochwise.training.network import build_model
 
@@ -51,3 +53,37 @@ def test_mixed_precision_keeps_weights_and_probabilities_in_float32(cfg):
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert model.layers[0].compute_dtype == "bfloat16"
     assert model.layers[-1].output.dtype == "float32"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("shape", [(28, 28, 1), (9, 7, 3)])
+def test_training_computes_the_function_of_the_layers_one_by_one(cfg, precision, shape):
+    """Probabilities and gradients; without dropout, which is drawn otherwise."""
+    cfg.model.conv_dropout = cfg.model.dense_dropout = 0
+    model = build_model(cfg.model, shape, 10, precision, seed=0)
+    plain = keras.Sequential.from_config(model.get_config())
+    draw = np.random.default_rng(0)
+    plain.set_weights([weight + draw.normal(0, 0.05, weight.shape) for weight in model.get_weights()])  # no bias is 0
+    model.set_weights(plain.get_weights())
+    images = draw.random((16, *shape), np.float32)
+
+    @tf.function
+    def forward_and_backward(network: keras.Model) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            probabilities = network(images, training=True)
+            loss = tf.reduce_mean(tf.math.log(probabilities[:, 3]))
+        return probabilities, tape.gradient(loss, network.trainable_variables)
+
+    tolerance = 1e-5 if precision == "float32" else 0.1  # bfloat16 has 8 bits, and rounds at other places
+    ours, expected = forward_and_backward(model), forward_and_backward(plain)
+    for one, other in zip([ours[0], *ours[1]], [expected[0], *expected[1]], strict=True):
+        assert np.linalg.norm(one - other) < tolerance * np.linalg.norm(other)
+
+
+def test_a_step_drops_by_the_rates_of_both_layers(cfg, monkeypatch):
+    seen = []
+    monkeypatch.setattr(network, "dropout", lambda units, rates, seed: seen.append(rates) or units)
+    for conv, dense in ((0.25, 0.5), (0, 0.5), (0.25, 0), (0, 0)):
+        cfg.model.conv_dropout, cfg.model.dense_dropout = conv, dense
+        build_model(cfg.model, (8, 8, 1), 10, "float32", seed=0)(np.ones((2, 8, 8, 1), np.float32), training=True)
+    assert seen == [[0.25, 0.5], [0.5], [0.25]]

@@ -148,14 +148,16 @@ def test_code_that_was_edited_before_it_was_imported_does_not_train(trained, mon
 
 
 def test_an_interrupted_training_loses_only_the_epoch_in_flight(trained, alone, monkeypatch):
-    from epochwise.training.loop import keras
+    from epochwise.training import loop
+    from epochwise.training.learning_rate import learning_rate
 
-    def interrupt(self, epoch, logs=None):
-        if epoch == 2:
+    def interrupt(train, epoch):
+        if epoch == 3:
             raise KeyboardInterrupt
+        return learning_rate(train, epoch)
 
     with monkeypatch.context() as patched:
-        patched.setattr(keras.callbacks.LearningRateScheduler, "on_epoch_begin", interrupt)
+        patched.setattr(loop, "learning_rate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             trained("train.epochs=4")
     again = trained("train.epochs=4")

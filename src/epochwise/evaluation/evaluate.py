@@ -13,18 +13,18 @@ from epochwise.common.files import write_json, write_text
 from epochwise.data.prepared import PreparedData
 from epochwise.evaluation import figures
 from epochwise.evaluation.file_names import CONFUSION_MATRIX
-from epochwise.evaluation.scoring import score
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.training.backend import configure
 from epochwise.training.history import summarize
 from epochwise.training.model_file import load_model, weights_sha256
+from epochwise.training.scoring import Scorer, accuracy
 
 MAX_MISTAKES = 24  # shown in mistakes.png
 
 
-def evaluate(cfg: DictConfig, data: PreparedData, run: RunDirectory, record: RunRecord) -> dict[str, float]:
-    """Score the run's model on the test set, write EVALUATION_FILES, and return what metrics.json holds.
+def load_scorer(cfg: DictConfig, run: RunDirectory, record: RunRecord) -> Scorer:
+    """The run's model, ready to score images.
 
     Raises InputError if the model is not the one of `record`, so that no run is credited with another's score.
     """
@@ -32,11 +32,16 @@ def evaluate(cfg: DictConfig, data: PreparedData, run: RunDirectory, record: Run
     model = load_model(run.model)
     if weights_sha256(model) != record.weights_sha256:
         raise InputError(f"{run.model}: is not the model of run {record.run_id} beside it; train again")
+    return Scorer(model)
+
+
+def evaluate(cfg: DictConfig, data: PreparedData, run: RunDirectory, scorer: Scorer) -> dict[str, float]:
+    """Score the test set with the run's model, write EVALUATION_FILES, and return what metrics.json holds."""
     images, labels = data.arrays("test")
-    probabilities, loss = score(model, images, labels)
+    probabilities, loss = scorer.score(images, labels)
     actual, predicted = labels.argmax(axis=1), probabilities.argmax(axis=1)
     history = run.read_history()
-    metrics = summarize(history) | {"test_loss": loss, "test_accuracy": float(np.mean(actual == predicted))}
+    metrics = summarize(history) | {"test_loss": loss, "test_accuracy": accuracy(probabilities, labels)}
     folder = run.evaluation
     _write_pairs(actual, predicted, folder / CONFUSION_MATRIX)
     counts = confusion_matrix(actual, predicted, labels=range(data.meta.classes))

@@ -1,13 +1,12 @@
 """A run from its start to its end: its record in run.json, its MLflow run, what is printed of it, and how it ended."""
 
 import hashlib
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -18,6 +17,7 @@ from epochwise.config.limits import check_network
 from epochwise.config.schema import parameter_keys, parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.pipeline.directories import state_store
+from epochwise.pipeline.step_progress import StepProgress
 from epochwise.runs import active_runs
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import Lineage, trace_lineage
@@ -29,6 +29,7 @@ from epochwise.training.history import METRICS
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
 
 if TYPE_CHECKING:
+    from epochwise.training.scoring import Scorer
     from epochwise.trajectory.resume import Progress
 
 
@@ -39,17 +40,22 @@ class RecordedRun:
         self.cfg, self.data, self.run, self.record = cfg, data, run, record
         self.recorder: Recorder | NullRecorder = create_recorder(main_root(), cfg, run)
 
-    def train(self) -> None:
-        """Train, and write config.yaml, history.csv and model.keras. Raises RunError if the training fails."""
+    def train(self) -> "Scorer":
+        """Train, and write config.yaml, history.csv and model.keras; return the network, ready to score images.
+
+        Raises RunError if the training fails.
+        """
         # These import TensorFlow, which the stage prepare and refusals do without.
         from epochwise.training.model_file import save_model, weights_sha256
         from epochwise.trajectory.resume import train
 
         self.run.write_config(self.cfg)
-        model = train(self.cfg, self.data, state_store(self.cfg), self._report).model
-        save_model(model, self.run.model)
-        hashes: dict[str, Any] = {"weights_sha256": weights_sha256(model), "model_sha256": file_digest(self.run.model)}
-        self.record = replace(self.record, **hashes)
+        with StepProgress(self.cfg.train.epochs, self.data.meta.train_images, self.cfg.train.batch_size) as progress:
+            scorer = train(self.cfg, self.data, state_store(self.cfg), self._report, progress.update).scorer
+        save_model(scorer.model, self.run.model)
+        weights, model = weights_sha256(scorer.model), file_digest(self.run.model)
+        self.record = replace(self.record, weights_sha256=weights, model_sha256=model)
+        return scorer
 
     def finish(self, status: str, failure: str) -> None:
         """Write how the run ended, and wait until MLflow has all of the run or is given up."""
@@ -76,7 +82,7 @@ class RecordedRun:
         if progress.reused_from:
             where = Path(*progress.reused_from.parts[-3:-1])
             print(f"epochs 1…{progress.epochs_reused} of {last} reused from {where}", flush=True)
-        elif not sys.stdout.isatty():  # on a terminal, Keras's progress bar shows the same
+        else:
             metrics = " · ".join(f"{name} {row[name]:.4f}" for name in METRICS)
             print(f"epoch {row['epoch']}/{last} · {metrics} · {progress.seconds[-1]:.0f} s", flush=True)
 

@@ -34,7 +34,6 @@ def run_configuration(
     with recorded_run(cfg, data, run, overrides, name or run_name(overrides) or "run", sweep_id) as this:
         from epochwise.evaluation.evaluate import evaluate  # imports TensorFlow
 
-        this.train()
-        metrics = evaluate(cfg, data, run, this.record)
+        metrics = evaluate(cfg, data, run, this.train())
     print(f"files {display_path(directory)}")
     print_result(metrics, this.recorder)

@@ -45,12 +45,12 @@ def evaluate_stage(cfg: DictConfig) -> None:
         restore_record(run, data)
         record = run.read_finished()
         _check_trained_with(cfg, run.read_config())
-        from epochwise.evaluation.evaluate import evaluate  # imports TensorFlow
+        from epochwise.evaluation.evaluate import evaluate, load_scorer  # imports TensorFlow
 
         recorder = create_recorder(main_root(), cfg, run)
         recorder.start()
         try:
-            metrics = evaluate(cfg, data, run, record)
+            metrics = evaluate(cfg, data, run, load_scorer(cfg, run, record))
         finally:
             record = recorder.finish(record)
             run.write_record(record)

@@ -1,11 +1,10 @@
-"""The training loop: Keras's `fit`, one epoch after the other, from any epoch on.
+"""The training loop: one epoch after the other, from any epoch on.
 
 All randomness is a function of (seed, epoch, step): an epoch's order is a stateless shuffle of (seed, epoch), and the
 seed states of the dropout layers count the steps. So a training can go on from its variables after any epoch.
 """
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,13 +13,14 @@ from omegaconf import DictConfig
 
 from epochwise.common.errors import RunError
 from epochwise.data.prepared import PreparedData
-from epochwise.training.backend import configure, keras
-from epochwise.training.batches import batches
-from epochwise.training.history import METRICS, History
+from epochwise.training.backend import configure, keras, tf
+from epochwise.training.history import History
 from epochwise.training.learning_rate import learning_rate
 from epochwise.training.network import build_model, compile_model
+from epochwise.training.order import epoch_order
+from epochwise.training.scoring import Scorer, accuracy
 
-SCORING_BATCH = 1000  # images scored at once in every stage, so that equal weights give the same loss to the last bit
+STEPS_PER_CALL = 20  # Python costs up to 1 ms a call, and a signal is answered between two calls
 
 
 class Training:
@@ -29,37 +29,69 @@ class Training:
     def __init__(self, cfg: DictConfig, data: PreparedData) -> None:
         """Build the network from `cfg.seed`. Raises InputError if this process computes with other `train.threads`."""
         configure(cfg.train.threads)
-        self.cfg = cfg
+        self.cfg, self.data = cfg, data
         self.model = build_model(cfg.model, data.image_shape, data.meta.classes, cfg.train.precision, cfg.seed)
         compile_model(self.model, cfg.train.learning_rate)
         self.model.optimizer.build(self.model.trainable_variables)
-        self.images, self.labels = data.arrays("train")
-        self.validation = data.arrays("validation")
-        self.steps_per_epoch = math.ceil(len(self.images) / cfg.train.batch_size)
+        self.scorer = Scorer(self.model)
+        self.steps_per_epoch = math.ceil(data.meta.train_images / cfg.train.batch_size)
         self.history: History = []
 
-    def fit(self, last: int, after_epoch: Callable[[float], None]) -> None:
-        """Train up to and including epoch `last`. `after_epoch` gets the seconds that an epoch took.
+    def fit(
+        self,
+        last: int,
+        after_epoch: Callable[[float], None],
+        after_steps: Callable[[int, int], None] = lambda epoch, steps: None,
+    ) -> None:
+        """Train up to and including epoch `last`.
 
-        Raises RunError if the loss is no longer a finite number.
+        `after_epoch` gets the seconds that an epoch took; `after_steps`, called many times an epoch, the epoch and how
+        many of its steps are done. Raises RunError if the loss is no longer a finite number.
         """
-        done, train = len(self.history), self.cfg.train
-        if done == last:
+        if len(self.history) == last:
             return
-        self.model.fit(
-            batches(self.images, self.labels, train.batch_size, self.cfg.seed, last, first=done + 1),
-            initial_epoch=done,
-            epochs=last,
-            steps_per_epoch=self.steps_per_epoch,
-            validation_data=self.validation,
-            validation_batch_size=SCORING_BATCH,
-            callbacks=[
-                keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(train, epoch + 1)),
-                _EpochRows(self.history, after_epoch),
-            ],
-            shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 0,
-        )
+        train_steps, totals = self._steps(*self.data.arrays("train"))
+        images, labels = self.data.arrays("validation")
+        for epoch in range(len(self.history) + 1, last + 1):
+            started = time.monotonic()
+            self.model.optimizer.learning_rate = learning_rate(self.cfg.train, epoch)
+            totals.assign([0, 0])
+            order = epoch_order(self.data.meta.train_images, self.cfg.seed, epoch)
+            for step in range(0, self.steps_per_epoch, STEPS_PER_CALL):
+                end = min(step + STEPS_PER_CALL, self.steps_per_epoch)
+                train_steps(order, tf.constant(step), tf.constant(end))
+                after_steps(epoch, end)
+            loss, correct = totals.numpy() / self.data.meta.train_images
+            probabilities, val_loss = self.scorer.score(images, labels)
+            if not math.isfinite(loss + val_loss):
+                raise RunError(f"training diverged in epoch {epoch} (loss {loss}); lower train.learning_rate")
+            metrics = {"val_loss": val_loss, "val_accuracy": accuracy(probabilities, labels)}
+            self.history.append({"epoch": epoch, "loss": float(loss), "accuracy": float(correct), **metrics})
+            after_epoch(time.monotonic() - started)
+
+    def _steps(self, images: np.ndarray, labels: np.ndarray) -> tuple[Callable[..., None], tf.Variable]:
+        """A function that trains on the batches `first` to `last` - 1 of an order, and the totals that it adds to.
+
+        The totals are the sum of the losses of all images and the number of images classified correctly.
+        """
+        model, size, weights = self.model, self.cfg.train.batch_size, self.model.trainable_variables
+        images, labels = tf.constant(images), tf.constant(labels)
+        totals = tf.Variable([0, 0], dtype=tf.float64)
+
+        @tf.function
+        def train_steps(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> None:
+            for step in tf.range(first, last):
+                chosen = order[step * size : (step + 1) * size]
+                batch, truth = tf.gather(images, chosen), tf.gather(labels, chosen)
+                with tf.GradientTape() as tape:
+                    probabilities = model(batch, training=True)
+                    loss = model.compute_loss(x=batch, y=truth, y_pred=probabilities, training=True)
+                model.optimizer.apply(tape.gradient(loss, weights), weights)
+                correct = tf.math.count_nonzero(tf.argmax(probabilities, 1) == tf.argmax(truth, 1))
+                loss = tf.cast(loss, tf.float64) * tf.cast(tf.size(chosen), tf.float64)
+                totals.assign_add([loss, tf.cast(correct, tf.float64)])
+
+        return train_steps, totals
 
     def variables(self) -> list[np.ndarray]:
         """The values of all that an epoch changes: weights, seed states of dropout, the optimizer's variables."""
@@ -73,23 +105,3 @@ class Training:
 
     def _variables(self) -> list[keras.Variable]:
         return [*self.model.variables, *self.model.optimizer.variables]
-
-
-class _EpochRows(keras.callbacks.Callback):
-    """Appends a row to the history at the end of each epoch."""
-
-    def __init__(self, history: History, after_epoch: Callable[[float], None]) -> None:
-        super().__init__()
-        self.history, self.after_epoch = history, after_epoch
-        self.started = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.started = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        number, metrics = epoch + 1, {name: float(logs[name]) for name in METRICS}
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise RunError(f"training diverged in epoch {number} (loss {metrics['loss']}); lower train.learning_rate")
-        seconds = time.monotonic() - self.started
-        self.history.append({"epoch": number, **metrics})
-        self.after_epoch(seconds)

@@ -30,7 +30,7 @@ def save_model(model: keras.Sequential, path: Path) -> None:
     twice as large as the weights. Keras writes today's date into the file twice, as metadata and as the date of the
     zip members; both are replaced by a date in 1980.
     """
-    copy = type(model).from_config(model.get_config())
+    copy = keras.Sequential.from_config(model.get_config())
     copy.set_weights(model.get_weights())
     saved = io.BytesIO()
     with replacing(path) as temporary:

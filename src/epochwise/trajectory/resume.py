@@ -34,14 +34,21 @@ class Progress:
         return sum(self.seconds[self.epochs_reused :])
 
 
-def train(cfg: DictConfig, data: PreparedData, store: Path | None, report: Callable[[Progress], None]) -> Training:
+def train(
+    cfg: DictConfig,
+    data: PreparedData,
+    store: Path | None,
+    report: Callable[[Progress], None],
+    report_steps: Callable[[int, int], None] = lambda epoch, steps: None,
+) -> Training:
     """Train for `cfg.train.epochs` and return the network. `report` is called after each epoch, its state being kept.
 
-    `store` is the folder of the state store; with None nothing is reused or kept. Raises RunError if the loss is no
-    longer a finite number, or if the code that trains was edited while this process started.
+    `report_steps` is called many times an epoch, with the epoch and how many of its steps are done. `store` is the
+    folder of the state store; with None nothing is reused or kept. Raises RunError if the loss is no longer a finite
+    number, or if the code that trains was edited while this process started.
     """
     check_code()
-    run = _Resumed(Training(cfg, data), report)
+    run = _Resumed(Training(cfg, data), report, report_steps)
     if store is None:
         run.fit(cfg.train.epochs, None)
     else:
@@ -52,8 +59,10 @@ def train(cfg: DictConfig, data: PreparedData, store: Path | None, report: Calla
 class _Resumed:
     """A training, and how its epochs came about."""
 
-    def __init__(self, training: Training, report: Callable[[Progress], None]) -> None:
-        self.training, self.report, self.progress = training, report, Progress()
+    def __init__(
+        self, training: Training, report: Callable[[Progress], None], report_steps: Callable[[int, int], None]
+    ) -> None:
+        self.training, self.report, self.report_steps, self.progress = training, report, report_steps, Progress()
 
     def advance(self, store: Path, parts: list[Segment]) -> None:
         """Get to the end of the last segment, from its newest state or else by way of the segments before it."""
@@ -79,7 +88,7 @@ class _Resumed:
                 states.write(self.training.variables(), history, progress.seconds)
             self.report(progress)
 
-        self.training.fit(last, after_epoch)
+        self.training.fit(last, after_epoch, self.report_steps)
 
     def _restore(self, state: State) -> None:
         self.training.restore(state.variables, state.history)
