@@ -4,8 +4,7 @@ import pytest
 
 from epochwise.common.errors import InputError, RunError
 from epochwise.config.compose import load
-from epochwise.pipeline.datasets import open_prepared
-from epochwise.pipeline.directories import PREPARED, pipeline_run
+from epochwise.pipeline.directories import pipeline_run
 from epochwise.pipeline.recorded_run import run_name
 from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage
 
@@ -28,10 +27,10 @@ def test_no_run_gets_the_score_of_another_runs_model(project):
     with pytest.raises(InputError, match="was trained with train.epochs=1, not with what is asked for"):
         evaluate_stage(load(["train.epochs=3", "tracking=off"]))
     run.model.write_bytes(model)
-    from epochwise.evaluation.evaluate import evaluate
+    from epochwise.evaluation.evaluate import load_scorer
 
     with pytest.raises(InputError, match="is not the model of run"):
-        evaluate(other, open_prepared(project.path / PREPARED, other.prepare), run, second)
+        load_scorer(other, run, second)
     assert not run.metrics.exists()
     evaluate_stage(cfg)
     assert run.read_record().token == first.token, "the model's own run has the score"

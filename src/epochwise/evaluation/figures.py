@@ -65,15 +65,20 @@ def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Pa
     columns = min(6, max(1, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
     width, height = max(1.6 * columns, 5), 1.9 * rows + 0.6
-    # Placed by numbers: with so many small pictures, Matplotlib's layout engine takes longer than drawing them.
-    places = {"left": 0.02, "right": 0.98, "bottom": 0.1 / height, "top": 1 - 0.95 / height, "hspace": 0.4}
-    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, gridspec_kw=places)
+    figure = plt.figure(figsize=(width, height))
     figure.suptitle(heading, fontsize=11, y=1 - 0.15 / height, va="top")
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, picture, title, colour in zip(grid.flat, pictures, titles, colours, strict=False):
-        axes.imshow(_displayable(picture), cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(title, fontsize=9, color=colour)
+    # One axes for all: with axes of their own, so many small pictures take three times as long.
+    axes = figure.add_axes((0.02, 0, 0.96, 1 - 0.45 / height))
+    cell = 0.96 * width / columns, (height - 0.45) / rows  # inches; a unit of the axes is a cell
+    pixel = 1.45 / max(pictures.shape[1:3])  # inches
+    wide, high = pictures.shape[2] * pixel / cell[0], pictures.shape[1] * pixel / cell[1]
+    for number, (picture, title, colour) in enumerate(zip(pictures, titles, colours, strict=False)):
+        row, column = divmod(number, columns)
+        extent = (column + (1 - wide) / 2, column + (1 + wide) / 2, row + 0.98, row + 0.98 - high)
+        axes.imshow(_displayable(picture), cmap="gray_r", vmin=0, vmax=1, extent=extent, aspect="auto")
+        axes.text(column + 0.5, extent[3] - 0.02, title, fontsize=9, color=colour, ha="center", va="bottom")
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
+    axes.axis("off")
     save(figure, path)
 
 
