@@ -21,7 +21,8 @@ TRAINING, VALIDATION, MARK = "#4c72b0", "#dd8452", "#555555"
 def confusion_matrix(matrix: np.ndarray, path: Path) -> None:
     """Draw counts of actual (rows) against predicted (columns), classes×classes; colours by share of the row."""
     classes = len(matrix)
-    figure, axes = plt.subplots(figsize=(1.6 + 0.55 * classes, 1.2 + 0.55 * classes), layout="constrained")
+    figure, axes = plt.subplots(figsize=(1.6 + 0.55 * classes, 1.2 + 0.55 * classes))
+    _margins(figure, left=0.8, right=0.4, bottom=0.6, top=0.45)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(matrix.shape):
@@ -44,7 +45,8 @@ def learning_curves(history: History, path: Path, validation: str) -> None:
     `validation` names the images that val_loss and val_accuracy were measured on.
     """
     epochs = [row["epoch"] for row in history]
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2))
+    _margins(figure, left=0.75, right=0.15, bottom=0.55, top=0.15, wspace=0.2)
     for axes, metric, best in zip(panels, ("loss", "accuracy"), (np.argmin, np.argmax), strict=True):
         values = [row[f"val_{metric}"] for row in history]
         axes.plot(epochs, [row[metric] for row in history], "o-", color=TRAINING, label=f"{metric} (training)")
@@ -85,7 +87,8 @@ def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Pa
 def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, path: Path) -> None:
     """Draw one picture (H×W×C in 0…1) beside the probability of each class."""
     predicted = int(np.argmax(probabilities))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.4), width_ratios=(1, 1.5), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.4), width_ratios=(1, 1.5))
+    _margins(figure, left=0.2, right=0.15, bottom=0.55, top=0.4, wspace=0.25)
     left.imshow(_displayable(picture), cmap="gray_r", vmin=0, vmax=1)
     left.axis("off")
     left.set_title(f"predicted {predicted} ({probabilities[predicted]:.1%}), actual {actual}", fontsize=10)
@@ -98,6 +101,13 @@ def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, path
 def _displayable(picture: np.ndarray) -> np.ndarray:
     """Grey and RGB pictures as they are; of a picture with another number of channels, the first channel."""
     return picture if picture.shape[-1] in (3, 4) else picture[..., 0]
+
+
+def _margins(figure: Figure, left: float, right: float, bottom: float, top: float, wspace: float = 0) -> None:
+    """Set margins in inches. Matplotlib's layout engine would find them, but takes as long as drawing does."""
+    width, height = figure.get_size_inches()
+    places = {"left": left / width, "right": 1 - right / width, "bottom": bottom / height, "top": 1 - top / height}
+    figure.subplots_adjust(**places, wspace=wspace)
 
 
 def save(figure: Figure, path: Path) -> None:
