@@ -84,13 +84,14 @@ def train_with_keras(folder: Path, process: str, source: str) -> None:
     from epochwise.pipeline.datasets import prepared_for
     from epochwise.training.backend import configure, keras
     from epochwise.training.model_file import save_model
-    from epochwise.training.network import build_model, compile_model
+    from epochwise.training.network import build_model
 
     cfg = load(list(SOURCES[source]))
     prepared = prepared_for(cfg)
     configure(cfg.train.threads)
     model = build_model(cfg.model, prepared.image_shape, prepared.meta.classes, cfg.train.precision, cfg.seed)
-    compile_model(model, cfg.train.learning_rate)
+    optimizer = keras.optimizers.Adam(cfg.train.learning_rate)
+    model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     result = folder / process
     result.mkdir(parents=True)
     if process != FIRST:

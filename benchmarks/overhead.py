@@ -28,10 +28,10 @@ COMMANDS = {
 def second_epoch(way: str) -> float:
     """Wall seconds of the second of two epochs on random 28×28 images; the first one pays for tracing."""
     import numpy as np
+    from epochwise.training.batches import batches
     from omegaconf import OmegaConf
 
     from epochwise.training.backend import configure, keras, tf
-    from epochwise.training.batches import batches
     from epochwise.training.network import build_model, compile_model
 
     if way == "exact":

@@ -145,16 +145,17 @@ def test_readme_has_a_row_for_every_command():
 def test_sizes_that_are_stated_are_true(tensors, tmp_path, monkeypatch):
     from epochwise.config.compose import load
     from epochwise.training.model_file import save_model
-    from epochwise.training.network import build_model, compile_model
+    from epochwise.training.network import build_model
+    from epochwise.training.optimizer import FusedAdam
     from epochwise.trajectory.states import StateStore
 
     monkeypatch.chdir(ROOT)
     cfg = load(["experiment=writeup"])
     model = build_model(cfg.model, (28, 28, 1), 10, cfg.train.precision, cfg.seed)
-    compile_model(model, cfg.train.learning_rate)
-    model.optimizer.build(model.trainable_variables)
+    optimizer = FusedAdam()
+    optimizer.build(model.trainable_variables)
     save_model(model, tmp_path / "model.keras")
-    variables = [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
+    variables = [variable.numpy() for variable in (*model.variables, *optimizer.variables)]
     row = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy"), 1)
     StateStore(tmp_path / "states", {}, max_gb=1).write(variables, [row], [1.0])
     (state,) = tmp_path.glob("states/*/*.npz")

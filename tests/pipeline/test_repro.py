@@ -133,7 +133,7 @@ def test_pipeline_leads_to_the_run_and_the_run_to_the_weights(reproduced, run, t
         ("params.yaml", "`epochwise run`.\nseed: 0", "`epochwise run`.\nseed: 1", {"train", "evaluate"}),
         ("conf/config.yaml", "chdir: false", "chdir: true", set()),
         ("conf/tracking/mlflow.yaml", "experiment: epochwise", "experiment: other", set()),
-        ("src/epochwise/tracking/messages.py", "warning: MLflow", "note: MLflow", set()),
+        ("src/epochwise/tracking/redacted_errors.py", "warning: MLflow", "note: MLflow", set()),
         ("src/epochwise/training/network.py", "Adam", "AdamW", {"train", "evaluate"}),
     ],
 )

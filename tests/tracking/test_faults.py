@@ -89,7 +89,7 @@ def test_an_mlflow_that_cannot_be_imported(run, monkeypatch, capsys):
     def broken() -> None:
         raise ImportError("no module named alembic")
 
-    monkeypatch.setattr("epochwise.tracking.recorder.preload", broken)
+    monkeypatch.setattr("epochwise.tracking.recorder_thread.preload", broken)
     train(run, "train.epochs=1")
     (warning,) = warnings(capsys)
     assert "no module named alembic" in warning
@@ -144,8 +144,8 @@ def test_a_server_that_never_answers_holds_up_no_epoch(run, monkeypatch):
     """MLflow would wait for ten minutes here, so what is trained until it is given up has not waited for it."""
     epochs = []
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
-    monkeypatch.setattr("epochwise.tracking.recorder.FINISH_TIMEOUT", 0.5)
-    monkeypatch.setattr("epochwise.tracking.recorder.warn", lambda *_: epochs.append(len(run.read_history())))
+    monkeypatch.setattr("epochwise.tracking.recorder_thread.FINISH_TIMEOUT", 0.5)
+    monkeypatch.setattr("epochwise.tracking.recorder_thread.warn", lambda *_: epochs.append(len(run.read_history())))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         train(run, "train.epochs=2")
@@ -164,7 +164,7 @@ def test_a_call_without_an_answer_ends_after_seconds_unless_the_user_wants_other
 
 
 def test_no_training_waits_for_a_locked_database_which_has_all_once_it_is_free(project, run, monkeypatch):
-    monkeypatch.setattr("epochwise.tracking.recorder.RETRY_PAUSE", 0.5)
+    monkeypatch.setattr("epochwise.tracking.recorder_thread.RETRY_PAUSE", 0.5)
     evaluated = threading.Event()
     with sqlite3.connect(project.path / "mlflow.db", isolation_level=None, check_same_thread=False) as holder:
         holder.execute("BEGIN EXCLUSIVE")

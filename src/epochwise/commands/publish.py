@@ -14,8 +14,8 @@ from epochwise.runs.record import RUNNING
 from epochwise.sweeps.directory import finished_runs, known_sweeps
 from epochwise.sweeps.publication import publish_if_needed
 from epochwise.sweeps.record import SweepRecord
-from epochwise.tracking.messages import reason
 from epochwise.tracking.orphans import end_orphans
+from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.run_mirror import sync_run
 from epochwise.tracking.server import Server, server_name
 

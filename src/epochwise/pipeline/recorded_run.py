@@ -23,7 +23,7 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import Lineage, trace_lineage
 from epochwise.runs.record import FAILED, FINISHED, KILLED, RUNNING, RunRecord, now
 from epochwise.tracking.description import describe_run
-from epochwise.tracking.recorder import NullRecorder, Recorder, create_recorder
+from epochwise.tracking.recorder_thread import NullRecorder, Recorder, create_recorder
 from epochwise.tracking.server import is_remote, server_identity
 from epochwise.training.history import METRICS
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key

@@ -13,7 +13,7 @@ from epochwise.pipeline.model_record import has_record_of_model, keep_record, re
 from epochwise.pipeline.recorded_run import print_result, recorded_run, require_published, run_name
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import changed_parameters
-from epochwise.tracking.recorder import create_recorder
+from epochwise.tracking.recorder_thread import create_recorder
 
 
 def prepare_stage(cfg: DictConfig) -> None:

@@ -30,7 +30,7 @@ from epochwise.sweeps.opening import open_sweep
 from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.table import print_leaderboard
-from epochwise.tracking.messages import warn
+from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.server import server_name
 
 LAUNCHER = "hydra_plugins.epochwise_launcher.EpochwiseLauncher"

@@ -24,7 +24,7 @@ from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.scheduler import Job, next_job
 from epochwise.sweeps.table import digest
 from epochwise.tracking.download import fetch_finished
-from epochwise.tracking.messages import warn
+from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.server import Server, database_exists, server_name
 
 POLL_INTERVAL = 1.0  # seconds between two looks at how far the running jobs are

@@ -8,8 +8,8 @@ from epochwise.sweeps import leaderboard_files
 from epochwise.sweeps.leaderboard import Leaderboard, make_leaderboard
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.table import as_text, digest
-from epochwise.tracking.messages import reason
 from epochwise.tracking.orphans import end_orphans
+from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.server import Server
 from epochwise.tracking.sweep_mirror import SweepContent, SweepRun, has_sweep, publish_sweep
 

@@ -9,8 +9,8 @@ from typing import Any
 from epochwise.common.errors import InputError
 from epochwise.runs.directory import RECORD, RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
-from epochwise.tracking.messages import warn
 from epochwise.tracking.models import MODEL_FILE, NAME
+from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.registry import as_input_error
 from epochwise.tracking.run_mirror import EVALUATION
 from epochwise.tracking.server import Run, Server, database_exists

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from epochwise.common.errors import InputError
-from epochwise.tracking.messages import reason
+from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.server import Server, database_exists
 
 CHAMPION = "champion"  # an alias in the registry

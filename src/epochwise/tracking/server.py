@@ -19,7 +19,7 @@ from epochwise.tracking.database import (
     relocate_artifacts,
     setup_lock,
 )
-from epochwise.tracking.messages import without_secrets
+from epochwise.tracking.redacted_errors import without_secrets
 
 Run = Any  # mlflow.entities.Run, which cannot be named without importing MLflow
 

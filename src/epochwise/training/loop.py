@@ -16,7 +16,8 @@ from epochwise.data.prepared import PreparedData
 from epochwise.training.backend import configure, keras, tf
 from epochwise.training.history import History
 from epochwise.training.learning_rate import learning_rate
-from epochwise.training.network import build_model, compile_model
+from epochwise.training.network import build_model, training_pass
+from epochwise.training.optimizer import FusedAdam
 from epochwise.training.order import epoch_order
 from epochwise.training.scoring import Scorer, accuracy
 
@@ -31,8 +32,8 @@ class Training:
         configure(cfg.train.threads)
         self.cfg, self.data = cfg, data
         self.model = build_model(cfg.model, data.image_shape, data.meta.classes, cfg.train.precision, cfg.seed)
-        compile_model(self.model, cfg.train.learning_rate)
-        self.model.optimizer.build(self.model.trainable_variables)
+        self.optimizer = FusedAdam(cfg.train.learning_rate)
+        self.optimizer.build(self.model.trainable_variables)
         self.scorer = Scorer(self.model)
         self.steps_per_epoch = math.ceil(data.meta.train_images / cfg.train.batch_size)
         self.history: History = []
@@ -54,7 +55,7 @@ class Training:
         images, labels = self.data.arrays("validation")
         for epoch in range(len(self.history) + 1, last + 1):
             started = time.monotonic()
-            self.model.optimizer.learning_rate = learning_rate(self.cfg.train, epoch)
+            self.optimizer.learning_rate = learning_rate(self.cfg.train, epoch)
             totals.assign([0, 0])
             order = epoch_order(self.data.meta.train_images, self.cfg.seed, epoch)
             for step in range(0, self.steps_per_epoch, STEPS_PER_CALL):
@@ -74,7 +75,8 @@ class Training:
 
         The totals are the sum of the losses of all images and the number of images classified correctly.
         """
-        model, size, weights = self.model, self.cfg.train.batch_size, self.model.trainable_variables
+        model, optimizer, size = self.model, self.optimizer, self.cfg.train.batch_size
+        weights, cross_entropy = model.trainable_variables, keras.losses.CategoricalCrossentropy()
         images, labels = tf.constant(images), tf.constant(labels)
         totals = tf.Variable([0, 0], dtype=tf.float64)
 
@@ -84,9 +86,9 @@ class Training:
                 chosen = order[step * size : (step + 1) * size]
                 batch, truth = tf.gather(images, chosen), tf.gather(labels, chosen)
                 with tf.GradientTape() as tape:
-                    probabilities = model(batch, training=True)
-                    loss = model.compute_loss(x=batch, y=truth, y_pred=probabilities, training=True)
-                model.optimizer.apply(tape.gradient(loss, weights), weights)
+                    probabilities = training_pass(model, batch)
+                    loss = cross_entropy(truth, probabilities)
+                optimizer.apply(tape.gradient(loss, weights), weights)
                 correct = tf.math.count_nonzero(tf.argmax(probabilities, 1) == tf.argmax(truth, 1))
                 loss = tf.cast(loss, tf.float64) * tf.cast(tf.size(chosen), tf.float64)
                 totals.assign_add([loss, tf.cast(correct, tf.float64)])
@@ -104,4 +106,4 @@ class Training:
         self.history[:] = history
 
     def _variables(self) -> list[keras.Variable]:
-        return [*self.model.variables, *self.model.optimizer.variables]
+        return [*self.model.variables, *self.optimizer.variables]

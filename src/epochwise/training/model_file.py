@@ -26,15 +26,13 @@ def weights_sha256(model: keras.Model) -> str:
 def save_model(model: keras.Sequential, path: Path) -> None:
     """Write a `.keras` file for prediction: the same bytes for the same weights.
 
-    The copy that is saved was never compiled. A compiled model's file also holds its optimizer's moments, which are
-    twice as large as the weights. Keras writes today's date into the file twice, as metadata and as the date of the
-    zip members; both are replaced by a date in 1980.
+    The model must not be compiled: such a file would also hold the optimizer's moments, twice as large as the weights.
+    Keras writes today's date into the file twice, as metadata and as the date of the zip members; both are replaced by
+    a date in 1980.
     """
-    copy = keras.Sequential.from_config(model.get_config())
-    copy.set_weights(model.get_weights())
     saved = io.BytesIO()
     with replacing(path) as temporary:
-        copy.save(temporary)
+        model.save(temporary)
         with zipfile.ZipFile(temporary) as original, zipfile.ZipFile(saved, "w") as archive:
             for name in original.namelist():
                 content = original.read(name)

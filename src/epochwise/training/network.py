@@ -1,39 +1,16 @@
-"""The CNN of the MNIST write-up, and how it is compiled."""
+"""The CNN of the MNIST write-up, and what a training step computes of it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from omegaconf import DictConfig
 
 from epochwise.training.backend import keras, tf
 from epochwise.training.dropout import dropout
-from epochwise.training.optimizer import FusedAdam
-
-
-class WriteUpNetwork(keras.Sequential):
-    """The write-up's layers, which a training step computes in an order that is cheaper and gives the same function.
-
-    Bias and ReLU of the second convolution come after pooling, on a quarter of the numbers: both are monotone, so they
-    commute with the maximum. The two dropout layers, with only a Flatten between them, are one draw for both.
-    """
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        if not training:
-            return super().call(inputs, training=False)
-        conv_1, conv_2, pool, conv_dropout, flatten, dense_dropout, dense, probabilities = self.layers
-        dtype = conv_2.compute_dtype
-        x = conv_1(inputs)
-        x = pool(tf.nn.conv2d(x, tf.cast(conv_2.kernel, dtype), strides=1, padding="VALID"))
-        x = flatten(tf.nn.relu(tf.nn.bias_add(x, tf.cast(conv_2.bias, dtype))))
-        dropouts = [layer for layer in (conv_dropout, dense_dropout) if layer.rate]  # others have no seed
-        if dropouts:
-            x = dropout(x, [layer.rate for layer in dropouts], dropouts[0].seed_generator.next())
-        return probabilities(dense(x))
 
 
 def build_model(
     model: DictConfig, image_shape: Sequence[int], classes: int, precision: str, seed: int
-) -> WriteUpNetwork:
+) -> keras.Sequential:
     """Two convolutions, pooling, two dropouts, two dense layers: 1,199,882 weights for 28×28×1 images and 10 classes.
 
     `seed` decides the initial weights and the units that dropout drops, so Python's, NumPy's and Keras's global
@@ -43,7 +20,7 @@ def build_model(
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     layers = keras.layers
-    return WriteUpNetwork(
+    return keras.Sequential(
         [
             keras.Input(image_shape, name="image"),
             layers.Conv2D(model.filters[0], model.kernel_size, activation="relu", dtype=precision, name="conv_1"),
@@ -59,6 +36,17 @@ def build_model(
     )
 
 
-def compile_model(model: keras.Model, learning_rate: float) -> None:
-    """Adam and categorical cross-entropy, as in the write-up."""
-    model.compile(optimizer=FusedAdam(learning_rate), loss="categorical_crossentropy")
+def training_pass(model: keras.Sequential, images: tf.Tensor) -> tf.Tensor:
+    """The probabilities (N×classes) that `model(images, training=True)` gives, computed with less work.
+
+    Bias and ReLU of the second convolution come after pooling, on a quarter of the numbers: both are monotone, so they
+    commute with the maximum. The two dropout layers, with only a Flatten between them, are one draw for both.
+    """
+    conv_1, conv_2, pool, conv_dropout, flatten, dense_dropout, dense, probabilities = model.layers
+    dtype = conv_2.compute_dtype
+    x = pool(tf.nn.conv2d(conv_1(images), tf.cast(conv_2.kernel, dtype), strides=1, padding="VALID"))
+    x = flatten(tf.nn.relu(tf.nn.bias_add(x, tf.cast(conv_2.bias, dtype))))
+    dropouts = [layer for layer in (conv_dropout, dense_dropout) if layer.rate]  # a layer without a rate has no seed
+    if dropouts:
+        x = dropout(x, [layer.rate for layer in dropouts], dropouts[0].seed_generator.next())
+    return probabilities(dense(x))

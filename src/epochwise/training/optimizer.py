@@ -12,6 +12,7 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update `variable` and its two moments, as Keras asks for each variable in a step."""
         index, dtype = self._get_variable_index(variable), variable.dtype
         step = tf.cast(self.iterations + 1, dtype)
         beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)

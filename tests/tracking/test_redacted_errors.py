@@ -5,7 +5,7 @@ import socket
 import pytest
 from mlflow_runs import all_runs, client, provide_database, run_directory, train
 
-from epochwise.tracking.messages import reason, warn
+from epochwise.tracking.redacted_errors import reason, warn
 from epochwise.tracking.server import server_name
 
 SECRET = "s3cr3t"

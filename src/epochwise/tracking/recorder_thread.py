@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RUNNING, RunRecord
-from epochwise.tracking.messages import warn
 from epochwise.tracking.orphans import end_orphans
+from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.run_mirror import RunMirror
 from epochwise.tracking.server import Server, is_remote, preload
 
