@@ -14,7 +14,7 @@ class StepProgress:
         self.epochs, self.steps = epochs, math.ceil(images / batch_size)
         self.first = 1  # the first epoch that this run trains itself
         text, left = TextColumn("{task.description}"), TextColumn("left")
-        console = Console(highlight=False)
+        console = Console(highlight=False, soft_wrap=True)
         self.bar = Progress(text, BarColumn(), TimeRemainingColumn(), left, console=console, transient=True)
         self.bar.disable = not console.is_terminal
         self.task = self.bar.add_task("", total=None)
