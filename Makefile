@@ -40,8 +40,10 @@ ui: setup
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server \
 	    --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --workers 1 --host 127.0.0.1 --port 5000
 
-# Ratios, not seconds: machines are noisy. The table of seeds in docs/results.md: benchmarks/writeup_table.py.
+# Ratios, not seconds: machines are noisy. docs/performance.md has the longer ones, too.
 bench: setup
+	python benchmarks/steps.py
+	python benchmarks/runs.py --rounds 1 --epochs 2
 	python benchmarks/overhead.py
 
 # Pins for every supported Python and platform; names no package index. Keeps the versions that are there: to take newer

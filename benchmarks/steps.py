@@ -18,8 +18,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
 
 BATCH = 32
 GFLOP_STEP = 3 * 2 * BATCH * (26**2 * 9 * 32 + 24**2 * 9 * 32 * 64 + 9216 * 128 + 1280) / 1e9 - (
@@ -35,12 +39,10 @@ def data(images: int) -> tuple[np.ndarray, np.ndarray]:
     return draw.random((images, 28, 28, 1), np.float32), labels
 
 
-def bare(precision: str, threads: int, images: int) -> Iterator[float]:
+def bare_model(precision: str) -> "keras.Sequential":
+    """The write-up's recipe as one types it: its layers, Adam, cross-entropy, accuracy."""
     import keras
-    import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.mixed_precision.set_global_policy(precision)
     layers = keras.layers
     model = keras.Sequential(
@@ -57,12 +59,21 @@ def bare(precision: str, threads: int, images: int) -> Iterator[float]:
         ]
     )
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def bare(precision: str, threads: int, images: int) -> Iterator[float]:
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     started = []
     clock = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: started.append(time.monotonic()),
         on_epoch_end=lambda epoch, logs: started.append(time.monotonic()),
     )
-    model.fit(*data(images), batch_size=BATCH, epochs=EPOCHS + 1, callbacks=[clock], verbose=0)
+    bare_model(precision).fit(*data(images), batch_size=BATCH, epochs=EPOCHS + 1, callbacks=[clock], verbose=0)
     yield from (end - start for start, end in zip(started[2::2], started[3::2], strict=True))
 
 

@@ -1,4 +1,4 @@
-"""A sweep over epochs and dropout, cold: the stock way (stock_sweep.py), this project's, and this in parallel.
+"""A sweep over epochs and dropout, cold: the stock way (stock_sweep.py), and this project's on one worker and on two.
 
     python benchmarks/sweeps.py [--rounds 3] [--quick]
 
@@ -20,7 +20,12 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-WAYS = ("stock", "serial", "parallel")
+WAYS: dict[str, list[str]] = {
+    "stock": [],
+    "serial": [],
+    "parallel": ["hydra/launcher=parallel"],
+    "parallel bfloat16": ["hydra/launcher=parallel", "train.precision=mixed_bfloat16"],
+}
 
 
 def prepare(clone: Path, images: int) -> None:
@@ -63,8 +68,7 @@ def once(way: str, mnist: Path, epochs: str, images: int) -> float:
         shutil.copytree(mnist, clone / "data/cache/mnist")
         if way == "stock":
             prepare(clone, images)
-        more = ["hydra/launcher=parallel"] if way == "parallel" else []
-        command = stock(clone, epochs, images) if way == "stock" else ours(clone, epochs, images, *more)
+        command = stock(clone, epochs, images) if way == "stock" else ours(clone, epochs, images, *WAYS[way])
         started = time.monotonic()
         done = subprocess.run(command, cwd=clone, capture_output=True, text=True)
         wall = time.monotonic() - started
@@ -78,13 +82,14 @@ def once(way: str, mnist: Path, epochs: str, images: int) -> float:
 
 def main(rounds: int, quick: bool) -> None:
     epochs, images = ("1,2", 600) if quick else ("2,4,6,8,10,12", 6000)
-    ratios: dict[str, list[float]] = {way: [] for way in WAYS[1:]}
+    ways = list(WAYS)
+    ratios: dict[str, list[float]] = {way: [] for way in ways[1:]}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", HERE.parent, folder], check=True)
         prepare(Path(folder), images)
         for number in range(1, rounds + 1):
             print(f"round {number}", flush=True)
-            order = WAYS[number % len(WAYS) :] + WAYS[: number % len(WAYS)]  # so that none is always the first
+            order = ways[number % len(ways) :] + ways[: number % len(ways)]  # so that none is always the first
             walls = {way: once(way, Path(folder) / "data/cache/mnist", epochs, images) for way in order}
             for way, found in ratios.items():
                 found.append(walls["stock"] / walls[way])
