@@ -59,17 +59,17 @@ def train(run: RunDirectory, *overrides: str, replay: bool = True) -> None:
 
 
 def _replayed(
-    cfg: DictConfig, data: PreparedData, store: Path | None, report: Callable[[resume.Progress], None]
+    cfg: DictConfig, data: PreparedData, store: Path | None, report: Callable[[resume.Progress], None], *_: object
 ) -> SimpleNamespace:
     key = fingerprint(parameters(cfg), data.sha256)
     if key not in _TRAINED:
         steps: list[resume.Progress] = []
         training = _REAL_TRAIN(cfg, data, None, lambda progress: steps.append(copy.deepcopy(progress)))
-        _TRAINED[key] = steps, training.model
-    steps, model = _TRAINED[key]
+        _TRAINED[key] = steps, training.scorer
+    steps, scorer = _TRAINED[key]
     for progress in steps:
         report(copy.deepcopy(progress))
-    return SimpleNamespace(model=model)
+    return SimpleNamespace(scorer=scorer)
 
 
 _REAL_TRAIN = resume.train

@@ -412,6 +412,15 @@ MODELS = [
         "no run with a model here or in MLflow",
     ),
 ]
+
+
+def other_data(root: Path) -> None:
+    """A finished training, then prepared data of the same parameters with another content."""
+    trained()(root)
+    meta = root / "data/prepared/meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"sha256": "0" * 64}))
+
+
 RUN_DIRECTORIES = [
     Case("meta.json cut off", write("data/prepared/meta.json", "{"), EVALUATE, "meta.json: not readable"),
     Case("meta.json a list", write("data/prepared/meta.json", "[]"), EVALUATE, "does not hold a JSON object"),
@@ -447,6 +456,29 @@ RUN_DIRECTORIES = [
     Case("config.yaml of NULs", trained(config__yaml=b"\0"), EVALUATE, "config.yaml: not readable"),
     Case("config.yaml a list", trained(config__yaml="[1]"), EVALUATE, "config.yaml: not"),
     Case("config.yaml without sections", trained(config__yaml="seed: 1"), EVALUATE, "it has no prepare.source"),
+    Case(
+        "a source that is a number",
+        trained(config__yaml=CONFIG.replace("digits", "5")),
+        EVALUATE,
+        "it has no prepare.source of the right type",
+    ),
+    Case(
+        "no seed", trained(config__yaml=CONFIG.replace("seed: 0\n", "")), EVALUATE, "it has no seed of the right type"
+    ),
+    Case("other data than the model's", other_data, EVALUATE, "was trained on other data than data/prepared holds"),
+    *(
+        Case(f"a name of 300 letters: {' '.join(command)}", nothing, (*command, "a" * 300), "File name too long")
+        for command in (("compare", "--sweep"), ("promote", "--sweep"), ("predict", "--random", "1", "--model"))
+    ),
+    Case("a run in the pipeline's folder", nothing, ("run", "hydra.run.dir=models"), "must lie in outputs/"),
+    Case("a run outside the project", nothing, ("run", "hydra.run.dir=/nowhere"), "must lie in outputs/"),
+    Case("a run for all of outputs", nothing, ("run", "hydra.run.dir=outputs"), "must lie in outputs/"),
+    Case(
+        "a run among a user's files",
+        write("outputs/mine/history.csv", "precious"),
+        ("run", "hydra.run.dir=outputs/mine"),
+        "holds other files than a run's",
+    ),
     Case(
         "history.csv empty",
         run_directory("outputs/a/b", history__csv=""),

@@ -29,7 +29,8 @@ def _use_project_code() -> None:
     if not (source / "epochwise" / "__main__.py").is_file() or (source / "epochwise").resolve() == here:
         return
     if os.environ.get(SOURCE_VARIABLE) == str(source):
-        sys.exit(f"error: {source}: Python does not import the package from here, but from {here}")
+        print(f"error: {source}: Python does not import the package from here, but from {here}", file=sys.stderr)
+        sys.exit(2)
     path = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, SOURCE_VARIABLE: str(source)}
     os.execve(sys.executable, [sys.executable, "-m", "epochwise", *sys.argv[1:]], environment)

@@ -3,6 +3,7 @@
 Each command imports what it needs when it runs, so that help and refusals come at once.
 """
 
+import errno
 import functools
 import os
 import sys
@@ -37,7 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         _end(f"{error}{OUTPUTS_REMOVED if 'DVC_STAGE' in os.environ else ''}", 2)
     except (RunError, OSError) as error:
-        _end(str(error), 1)
+        refused = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG  # whatever argument it was
+        _end(str(error), 2 if refused else 1)
     except KeyboardInterrupt:
         _end("interrupted", 130)
 
@@ -56,8 +58,8 @@ def in_project(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def at_root(*arguments: Any, **options: Any) -> None:
-        typed_in = Path.cwd()
-        os.chdir(find_root())
+        root, typed_in = find_root(), Path.cwd()
+        os.chdir(root)
         command(*arguments, typed_in=typed_in, **options)
 
     return at_root
@@ -104,7 +106,7 @@ def _stage(name: str, summary: str) -> Callable[[Callable[..., None]], click.Com
 @in_project
 def run(arguments: tuple[str, ...], typed_in: Path) -> None:
     """Run all stages for one configuration (key=value …) or, with -m, for every point of a grid."""
-    from epochwise.sweeps.command import run
+    from epochwise.commands.run import run
 
     run(list(arguments))
 

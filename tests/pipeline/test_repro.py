@@ -134,7 +134,7 @@ def test_pipeline_leads_to_the_run_and_the_run_to_the_weights(reproduced, run, t
         ("conf/config.yaml", "chdir: false", "chdir: true", set()),
         ("conf/tracking/mlflow.yaml", "experiment: epochwise", "experiment: other", set()),
         ("src/epochwise/tracking/redacted_errors.py", "warning: MLflow", "note: MLflow", set()),
-        ("src/epochwise/training/network.py", "Adam", "AdamW", {"train", "evaluate"}),
+        ("src/epochwise/training/network.py", "relu", "gelu", {"train", "evaluate"}),
     ],
 )
 def test_a_change_reaches_the_first_stage_that_it_concerns(reproduced, name, old, new, changed):

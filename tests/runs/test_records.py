@@ -58,3 +58,11 @@ def test_a_run_is_complete_only_with_all_its_results(tmp_path):
     write_json(run.record, A_RECORD)
     write_json(run.metrics, {})
     assert run.read_complete() is None
+
+
+def test_what_a_later_version_has_written_into_a_record_stays(tmp_path):
+    write_json(tmp_path / "run.json", A_RECORD | {"a_newer_key": [1]})
+    record = RunRecord.read(tmp_path / "run.json")
+    replace(record, status="KILLED").write(tmp_path / "run.json")
+    assert read_json(tmp_path / "run.json")["a_newer_key"] == [1]
+    assert read_json(tmp_path / "run.json")["status"] == "KILLED"

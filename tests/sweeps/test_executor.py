@@ -21,6 +21,8 @@ from epochwise.sweeps.executor import SweepExecutor
 from epochwise.sweeps.grid import make_points
 from epochwise.sweeps.record import SweepRecord
 
+TOGETHER = 100  # the first seed of runs that wait for each other
+
 
 def fake_run(context: dict[str, str], cfg: DictConfig, log: Path) -> None:
     """A run that is finished at once. `context` has the fingerprint of each run by its directory's name."""
@@ -41,6 +43,9 @@ def fake_run(context: dict[str, str], cfg: DictConfig, log: Path) -> None:
             time.sleep(600)
         finally:
             write_text(folder / "status", "interrupted")
+    if cfg.seed >= TOGETHER:  # waits until three runs are at work at once, which one worker alone never sees
+        (folder.parent / f"at work {os.getpid()}").touch()
+        wait_for(lambda: len(list(folder.parent.glob("at work *"))) == 3)
     finish(folder, int(folder.name), fingerprint=context[folder.name])
 
 
@@ -134,9 +139,9 @@ def test_a_process_computes_with_one_number_of_threads(sweeps):
 
 
 def test_several_workers_run_side_by_side(sweeps):
-    sweep = sweeps.execute(sweeps.make("seed=range(10,16)"), n_jobs=3)
+    sweep = sweeps.execute(sweeps.make(f"seed=range({TOGETHER},{TOGETHER + 3})", "train.decay_every=0,1"), n_jobs=3)
     assert sorted(number for number, _ in sweeps.order(sweep)) == list("012345")
-    assert 1 <= len({process for _, process in sweeps.order(sweep)}) <= 3
+    assert len({process for _, process in sweeps.order(sweep)}) == 3
     assert not sweep.failures
 
 
@@ -202,3 +207,12 @@ def test_an_interrupt_ends_the_workers_and_leaves_runs_time_to_write_how_they_en
         sweeps.execute(sweep)
     assert (sweep.folder / "0" / "status").read_text() == "interrupted"
     assert not any(worker.process.is_alive() for worker in sweeps.executor.workers)
+
+
+def test_a_setting_that_is_changed_in_conf_while_the_sweep_runs_fails_the_jobs_that_are_left(sweeps):
+    """With another setting a run would be logged elsewhere, or train again what it could reuse."""
+    sweep = sweeps.make("seed=0,5,6")
+    changed = replace(sweep.points[1], overrides=[*sweep.points[1].overrides, "trajectories.max_gb=3"])
+    done = sweeps.execute(replace(sweep, points=[sweep.points[0], changed, sweep.points[2]]))
+    assert done.failures == {1: "trajectories.max_gb: changed in conf/ while the sweep ran; start it again"}
+    assert [number for number, _ in sweeps.order(sweep)] == ["0", "2"]

@@ -9,7 +9,7 @@ from epochwise.pipeline.datasets import prepared_for
 from epochwise.runs.lineage import Lineage
 from epochwise.tracking.description import ALWAYS_SHOWN, describe_run
 
-LINEAGE = Lineage("0" * 40, git_dirty=True, git_diff="", overrides=("+model.pool_size=3", "seed=1"), reproduce="run")
+LINEAGE = Lineage("0" * 40, git_dirty=True, git_diff=b"", overrides=("+model.pool_size=3", "seed=1"), reproduce="run")
 
 pytestmark = pytest.mark.usefixtures("plain_pictures")
 
@@ -59,7 +59,7 @@ def test_tags_without_a_value_are_left_out(project, monkeypatch):
     for name in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         monkeypatch.delenv(name, raising=False)
     cfg = load(["prepare.validation_size=0"])
-    lineage = Lineage(None, git_dirty=False, git_diff="", overrides=(), reproduce="run")
+    lineage = Lineage(None, git_dirty=False, git_diff=b"", overrides=(), reproduce="run")
     tags = describe_run(cfg, lineage, prepared_for(cfg), "")["tags"]
     without_value = {"git.commit", "mlflow.source.git.commit", "dvc.stage", "sweep.id", "overrides"}
     assert not without_value & tags.keys()

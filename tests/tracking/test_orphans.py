@@ -55,8 +55,10 @@ def test_entries_of_other_runs_never_fail_a_run(project, client, capsys):
     (register / "c.json").write_text('{"folder": "/nowhere", "server": null}')
     (register / "d.json").write_text('{"folder": "/nowhere", "server": "http://another"}')
     (register / "e.json").write_text('{"directory": "/nowhere", "server": "local", "experiment": "epochwise"}')
+    (register / "f.json").write_text('{"directory": null}')
+    (register / "g.json").write_text('{"directory": "/nowhere", "experiment": 3}')
     train(run_directory(project), "train.epochs=1")
     (run,) = all_runs(client)
     assert run.info.status == "FINISHED"
-    assert sorted(path.name for path in register.glob("*.json")) == ["a.json", "d.json"]
+    assert sorted(path.name for path in register.glob("*.json")) == ["a.json", "d.json", "f.json", "g.json"]
     assert "warning" not in capsys.readouterr().err

@@ -1,5 +1,5 @@
-"""What a user does with finished runs: predict, promote, publish, reproduce. One file a command.
+"""What a user types: run, and with finished runs predict, promote, publish, reproduce. One file a command.
 
-In: run ids, run directories or pictures, as typed. Out: a printed result, a picture, a champion, a synced MLflow.
-`epochwise run` and `compare` are in `sweeps/`, the stages in `pipeline/`.
+In: Hydra's command line, run ids, run directories or pictures. Out: runs, a printed result, a picture, a champion, a
+synced MLflow. What one run does is in `pipeline/run.py`, what a grid does and `compare` in `sweeps/`.
 """

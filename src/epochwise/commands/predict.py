@@ -16,8 +16,9 @@ from epochwise.config.compose import load
 from epochwise.data.prepared import Arrays
 from epochwise.evaluation import figures
 from epochwise.pipeline.datasets import prepared_for
-from epochwise.pipeline.directories import find_run, pipeline_run
-from epochwise.pipeline.stages import restore_pipeline_record
+from epochwise.pipeline.directories import pipeline_run
+from epochwise.pipeline.find_run import find_run
+from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.model_archive import check_model_archive
 from epochwise.tracking.download import fetch_run

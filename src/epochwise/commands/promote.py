@@ -11,7 +11,8 @@ from epochwise.common.paths import find_root, main_root
 from epochwise.config.compose import load
 from epochwise.config.overrides import as_override
 from epochwise.config.schema import parameters
-from epochwise.pipeline.directories import find_run, state_store
+from epochwise.pipeline.directories import state_store
+from epochwise.pipeline.find_run import find_run
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.directory import find_sweep

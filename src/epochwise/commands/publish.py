@@ -8,7 +8,7 @@ from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.paths import display_path, find_root, main_root
 from epochwise.pipeline.directories import pipeline_run, run_directories
-from epochwise.pipeline.stages import restore_pipeline_record
+from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RUNNING
 from epochwise.sweeps.directory import finished_runs, known_sweeps

@@ -16,7 +16,8 @@ from epochwise.common.git import git
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.overrides import as_override
 from epochwise.data.sources import is_named
-from epochwise.pipeline.directories import cache_folder, find_run
+from epochwise.pipeline.directories import cache_folder
+from epochwise.pipeline.find_run import find_run
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.tracking.download import fetch_run
@@ -77,7 +78,7 @@ def _recorded_diff(record: RunRecord, recorded: RunDirectory, scratch: Path) -> 
         raise InputError(
             f"{recorded.path}: was trained with uncommitted code, and its git.diff is neither here nor in MLflow"
         )
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         if line.startswith("# untracked"):
             print(f"not recorded: {line.removeprefix('# ')}")
     return path.resolve()

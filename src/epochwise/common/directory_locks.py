@@ -41,8 +41,8 @@ def lock_directory(root: Path, directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def lock_folder(root: Path) -> Path:
-    """Where lock files are kept: a folder that users have no reason to empty."""
+def internal_folder(root: Path) -> Path:
+    """What users have no reason to empty: locks, the register of active runs, records of the pipeline's models."""
     return root / ".epochwise"
 
 
@@ -52,6 +52,6 @@ def _directory_lock(root: Path, directory: Path) -> FileLock:
     Its file is never removed: a process that waits on a removed file would not see the file that replaces it.
     """
     name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()
-    path = lock_folder(root) / f"{name}.folder"
+    path = internal_folder(root) / f"{name}.folder"
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)

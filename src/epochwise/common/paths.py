@@ -12,7 +12,10 @@ def find_root() -> Path:
     The location of the installed code is never used, because DVC runs stages in copies of the project.
     Raises InputError if there is no project.
     """
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise InputError(f"the working directory is not there any more ({error.strerror})") from error
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "conf").is_dir():
             return folder

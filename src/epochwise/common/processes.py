@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 SIGTERM_EXIT_CODE = 143  # 128 + 15, as a shell reports a process that SIGTERM ended
@@ -33,6 +33,9 @@ def redirected_output(stream: BinaryIO, descriptors: Sequence[int] = (1, 2)) -> 
         yield
     finally:
         for descriptor in descriptors:
-            streams[descriptor].flush()
-            os.dup2(saved[descriptor], descriptor)
-            os.close(saved[descriptor])
+            try:
+                with suppress(OSError):  # a full disk; the rest of the lines go where those after this go
+                    streams[descriptor].flush()
+            finally:
+                os.dup2(saved[descriptor], descriptor)
+                os.close(saved[descriptor])

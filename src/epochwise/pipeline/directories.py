@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, one_line
 from epochwise.common.paths import find_root, main_root
-from epochwise.pipeline.model_record import has_record_of_model
 from epochwise.runs.directory import RECORD, RunDirectory
 
 PREPARED, MODELS, REPORTS = Path("data/prepared"), Path("models"), Path("reports")  # DVC's outputs, see dvc.yaml
@@ -27,22 +27,19 @@ def run_directories(root: Path) -> Iterator[RunDirectory]:
         yield from map(RunDirectory, sorted((path for path in found if not path.name.startswith(".")), reverse=True))
 
 
-def find_run(run_id: str) -> RunDirectory | None:
-    """The directory of the run with this id, or None.
+def folder_inside(top: str, settings: DictConfig, kind: str) -> Path:
+    """The folder that `hydra.run.dir` or `hydra.sweep.dir` names; `settings` are Hydra's, `kind` is run or sweep.
 
-    The pipeline's run does not count if models/ holds the model of another run.
+    Raises InputError unless it lies in the project's folder `top`, where all commands look for such results.
     """
-    pipeline = pipeline_run()
-    for run in (pipeline, *run_directories(find_root())):
-        try:
-            record = run.read_record()
-        except InputError:  # a damaged or missing record of another run must not keep this one from being found
-            continue
-        if run_id in (record.run_id, record.token):
-            if run == pipeline and run.model.is_file() and not has_record_of_model(run):
-                continue
-            return run
-    return None
+    try:
+        folder = (find_root() / settings[kind].dir).resolve()
+    except OmegaConfBaseException as error:
+        raise InputError(f"hydra.{kind}.dir: {one_line(error)}") from error
+    around = find_root() / top
+    if not folder.is_relative_to(around) or folder == around:
+        raise InputError(f"hydra.{kind}.dir={settings[kind].dir}: must lie in {top}/, where {kind}s are looked for")
+    return folder
 
 
 def cache_folder() -> Path:

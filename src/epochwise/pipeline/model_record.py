@@ -12,12 +12,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from epochwise.common.directory_locks import lock_folder
+from epochwise.common.directory_locks import internal_folder, try_lock_directory
 from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest
 from epochwise.common.git import try_git
 from epochwise.common.paths import find_root, main_root
 from epochwise.data.prepared import PreparedData
+from epochwise.pipeline.datasets import open_prepared
+from epochwise.pipeline.directories import PREPARED, pipeline_run
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import Lineage
 from epochwise.runs.model_archive import check_model_archive
@@ -34,32 +36,28 @@ def keep_record(record: RunRecord) -> None:
         record.write(_kept(record.model_sha256))
 
 
-def has_record_of_model(run: RunDirectory) -> bool:
-    """Whether run.json is the record of model.keras beside it, after a kept copy was brought back if there is one.
-
-    Needs the lock of the directory, or a directory in which nothing is at work.
-    """
+def record_of_model(run: RunDirectory) -> RunRecord | None:
+    """The record of model.keras in the directory: run.json if it is that, else a kept copy; None without either."""
     if not run.model.is_file():
-        return False
+        return None
     model_sha256 = file_digest(run.model)
     with suppress(InputError):  # no record, or a damaged one
         record = run.read_record()
         # Records of early versions do not name the model; evaluate compares the weights.
         if record.model_sha256 == model_sha256 or (record.model_sha256 is None and record.status == FINISHED):
-            return True
-    try:
-        run.write_record(RunRecord.read(_kept(model_sha256)))
-    except InputError:  # no copy is kept, or a damaged one
-        return False
-    return True
+            return record
+    with suppress(InputError):
+        return RunRecord.read(_kept(model_sha256))
+    return None
 
 
 def restore_record(run: RunDirectory, data: PreparedData) -> None:
     """Make run.json the record of model.keras, from a kept copy, from MLflow, or else from DVC's outputs.
 
-    `data` is the prepared data that the model was trained with. Raises InputError if an output is missing or damaged.
+    Needs the lock of the directory. `data` is the prepared data that the model was trained with. Raises InputError if
+    an output is missing or damaged.
     """
-    if not run.model.is_file() or has_record_of_model(run):
+    if not run.model.is_file() or _restore_kept(run):
         return
     check_model_archive(run.model)
     if not fetch_record_of_model(main_root(), file_digest(run.model), run.record):
@@ -67,8 +65,34 @@ def restore_record(run: RunDirectory, data: PreparedData) -> None:
         print(f"{run.path.name}: the run of this model is not known here; its record was made from DVC's outputs")
 
 
+def _restore_kept(run: RunDirectory) -> bool:
+    """Whether run.json is the record of model.keras, after a kept copy was brought back if it was not."""
+    record = record_of_model(run)
+    if record is None:
+        return False
+    with suppress(InputError):
+        if run.read_record() == record:
+            return True
+    run.write_record(record)
+    return True
+
+
+def restore_pipeline_record(run: RunDirectory) -> None:
+    """Make models/run.json the record of the model that DVC has put beside it. Does nothing for another `run`.
+
+    Nothing is done either while a stage works in models/. Raises InputError if a record must be made from DVC's outputs
+    and one of those is missing or damaged.
+    """
+    if run.path.resolve() != pipeline_run().path.resolve() or not run.model.is_file():
+        return
+    run = pipeline_run()
+    with try_lock_directory(main_root(), run.path) as free:
+        if free and not _restore_kept(run):
+            restore_record(run, open_prepared(find_root() / PREPARED, run.read_config().prepare))
+
+
 def _kept(model_sha256: str) -> Path:
-    return lock_folder(main_root()) / "records" / f"{model_sha256}.json"
+    return internal_folder(main_root()) / "records" / f"{model_sha256}.json"
 
 
 def _record_of_outputs(run: RunDirectory, data: PreparedData) -> RunRecord:
@@ -84,7 +108,7 @@ def _record_of_outputs(run: RunDirectory, data: PreparedData) -> RunRecord:
     if not experiment or not history:
         raise InputError(f"{run.path}: has no history, or no tracking.experiment in config.yaml; train again")
     commit = _commit_of_outputs(run)
-    lineage = Lineage(commit, git_dirty=False, git_diff="", overrides=(), reproduce="dvc pull")
+    lineage = Lineage(commit, git_dirty=False, git_diff=b"", overrides=(), reproduce="dvc pull")
     token = file_digest(run.model)[:32]
     return RunRecord(
         run_id=token,

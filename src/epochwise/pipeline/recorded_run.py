@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from epochwise.common.errors import RunError
-from epochwise.common.files import file_digest, write_text
+from epochwise.common.files import file_digest, write_bytes
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.limits import check_network
 from epochwise.config.schema import parameter_keys, parameters
@@ -60,9 +60,11 @@ class RecordedRun:
     def finish(self, status: str, failure: str) -> None:
         """Write how the run ended, and wait until MLflow has all of the run or is given up."""
         self.record = replace(self.record, status=status, failure=failure, ended=now())
-        # MLflow must learn how the run ended even if the disk refuses run.json; the last line tries it again.
-        with suppress(OSError):
+        try:
             self._write()
+        except OSError as error:  # a full disk: MLflow must not call a run FINISHED that run.json does not
+            failure = failure or f"{type(error).__name__}: {error}"
+            self.record = replace(self.record, status=status if status != FINISHED else FAILED, failure=failure)
         self.record = self.recorder.finish(self.record)
         self.run.write_record(self.record)
 
@@ -112,7 +114,7 @@ def recorded_run(
             run.clear()
             run.write_record(record)
             if lineage.git_diff:
-                write_text(run.diff, lineage.git_diff)
+                write_bytes(run.diff, lineage.git_diff)
             this.recorder.start()
             yield this
             status = FINISHED
@@ -167,7 +169,7 @@ def _new_record(cfg: DictConfig, data: PreparedData, lineage: Lineage, name: str
         started=now(),
         git_commit=lineage.git_commit,
         git_dirty=lineage.git_dirty,
-        git_diff=hashlib.sha256(lineage.git_diff.encode()).hexdigest() if lineage.git_diff else None,
+        git_diff=hashlib.sha256(lineage.git_diff).hexdigest() if lineage.git_diff else None,
         identity=identity,
         mlflow=describe_run(cfg, lineage, data, sweep_id),
     )

@@ -1,17 +1,18 @@
 """The stages one by one, as dvc.yaml calls them, with DVC's outputs."""
 
+from dataclasses import replace
+
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise.common.directory_locks import lock_directory, try_lock_directory
+from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.schema import parameters
 from epochwise.data.prepare import prepare
 from epochwise.pipeline.datasets import check_data, open_prepared
 from epochwise.pipeline.directories import MODELS, PREPARED, cache_folder, pipeline_run
-from epochwise.pipeline.model_record import has_record_of_model, keep_record, restore_record
+from epochwise.pipeline.model_record import keep_record, restore_record
 from epochwise.pipeline.recorded_run import print_result, recorded_run, require_published, run_name
-from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import changed_parameters
 from epochwise.tracking.recorder_thread import create_recorder
 
@@ -44,9 +45,14 @@ def evaluate_stage(cfg: DictConfig) -> None:
     with lock_directory(main_root(), run.path):
         restore_record(run, data)
         record = run.read_finished()
-        _check_trained_with(cfg, run.read_config())
+        trained = run.read_config()
+        if record.data_sha256 != data.sha256:
+            raise InputError(f"{MODELS}: was trained on other data than {PREPARED} holds; run `dvc repro`")
+        _check_trained_with(cfg, trained)
         from epochwise.evaluation.evaluate import evaluate, load_scorer  # imports TensorFlow
 
+        record = replace(record, published=False)  # until MLflow has these results, too
+        run.write_record(record)
         recorder = create_recorder(main_root(), cfg, run)
         recorder.start()
         try:
@@ -57,20 +63,6 @@ def evaluate_stage(cfg: DictConfig) -> None:
         keep_record(record)
     print_result(metrics, recorder)
     require_published(cfg, run, recorder)
-
-
-def restore_pipeline_record(run: RunDirectory) -> None:
-    """Make models/run.json the record of the model that DVC has put beside it. Does nothing for another `run`.
-
-    Nothing is done either while a stage works in models/. Raises InputError if a record must be made from DVC's outputs
-    and one of those is missing or damaged.
-    """
-    if run.path.resolve() != pipeline_run().path.resolve() or not run.model.is_file():
-        return
-    run = pipeline_run()
-    with try_lock_directory(main_root(), run.path) as free:
-        if free and not has_record_of_model(run):
-            restore_record(run, open_prepared(find_root() / PREPARED, run.read_config().prepare))
 
 
 def _check_trained_with(cfg: DictConfig, trained: DictConfig) -> None:

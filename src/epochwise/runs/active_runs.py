@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from epochwise.common.directory_locks import lock_directory, lock_folder
+from epochwise.common.directory_locks import internal_folder, lock_directory
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
 from epochwise.runs.directory import RunDirectory
@@ -55,8 +55,10 @@ def orphans(root: Path) -> list[ActiveRun]:
             continue
         # Until version 0.1 `directory` was called `folder`.
         directory = about.get("directory", about.get("folder", ""))
+        experiment = about.get("experiment", "")
         details = {key: about.get(key) for key in ("server", "status", "ended")}
-        found.append(ActiveRun(entry.stem, directory, experiment=about.get("experiment", ""), **details))
+        if isinstance(directory, str) and isinstance(experiment, str):
+            found.append(ActiveRun(entry.stem, directory, experiment=experiment, **details))
     return found
 
 
@@ -104,4 +106,4 @@ def _mark_killed(run: RunDirectory, token: str) -> tuple[str, int | None]:
 
 
 def _entry(root: Path, token: str) -> Path:
-    return lock_folder(root) / f"{token}.json"
+    return internal_folder(root) / f"{token}.json"

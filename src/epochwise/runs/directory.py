@@ -12,10 +12,11 @@ from epochwise.runs.record import FINISHED, RunRecord
 from epochwise.training.history import History, read_history, write_history
 
 RECORD = "run.json"
-READ_SETTINGS = (  # keys of config.yaml that are read when it is an earlier run's
-    *(f"prepare.{key}" for key in ("source", "validation_size", "train_size", "split_seed")),
-    *("model", "train", "train.epochs"),
-)
+READ_SETTINGS: dict[str, type] = {  # keys of config.yaml that are read when it is an earlier run's, and their types
+    "prepare.source": str,
+    **dict.fromkeys(("seed", "prepare.validation_size", "prepare.train_size", "prepare.split_seed"), int),
+    **{"model": DictConfig, "train": DictConfig, "train.epochs": int},
+}
 MEASURED = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")
 
 
@@ -78,11 +79,13 @@ class RunDirectory:
         """config.yaml as it was when the run was made. Raises InputError if it does not exist or is no run's."""
         try:
             cfg = OmegaConf.load(self.config)
-            lacking = [key for key in READ_SETTINGS if OmegaConf.select(cfg, key) is None]
+            wrong = [key for key, kind in READ_SETTINGS.items() if not isinstance(OmegaConf.select(cfg, key), kind)]
         except Exception as error:  # OmegaConf passes on whatever the YAML parser, the file system or a decoder raises
             raise InputError(f"{self.config}: not readable ({one_line(error)})") from error
-        if lacking or not isinstance(cfg, DictConfig):
-            raise InputError(f"{self.config}: not a run's configuration: it has no {', '.join(lacking)}")
+        if wrong or not isinstance(cfg, DictConfig):
+            raise InputError(
+                f"{self.config}: not a run's configuration: it has no {', '.join(wrong)} of the right type"
+            )
         return cfg
 
     def read_history(self) -> History:

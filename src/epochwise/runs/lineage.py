@@ -6,7 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise.common.git import try_git
+from epochwise.common.errors import GitError
+from epochwise.common.git import git_bytes, try_git
 from epochwise.config.compose import as_overrides
 from epochwise.config.schema import parameters
 
@@ -21,7 +22,7 @@ class Lineage:
 
     git_commit: str | None
     git_dirty: bool
-    git_diff: str  # changes to tracked files, after comment lines that name the untracked files
+    git_diff: bytes  # changes to tracked files as git prints them, after comment lines that name the untracked files
     overrides: tuple[str, ...]
     reproduce: str  # a shell command
 
@@ -32,12 +33,19 @@ def trace_lineage(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
     scope = [".", *(f":(exclude){path}" for path in RESULTS)]
     changed = (try_git(root, "status", "--porcelain", "--", *scope) or "").rstrip()
     untracked = [line[3:] for line in changed.splitlines() if line.startswith("??")]
-    patch = try_git(root, "diff", *PLAIN_DIFF, "HEAD", "--", *scope) or ""
-    diff = "".join(f"# untracked, not in this diff: {name}\n" for name in untracked) + patch
+    patch = _patch(root, scope) if commit else b""
+    diff = "".join(f"# untracked, not in this diff: {name}\n" for name in untracked).encode() + patch
     command = shlex.join(["epochwise", "run", *as_overrides(cfg)])
     checkout = f"git checkout {commit} && " if commit else ""
     apply = "git apply git.diff && " if patch else ""  # git.diff is an artifact of the run
     return Lineage(commit, bool(changed), diff, tuple(overrides), f"{checkout}{apply}{command}")
+
+
+def _patch(root: Path, scope: list[str]) -> bytes:
+    try:
+        return git_bytes(root, "diff", *PLAIN_DIFF, "HEAD", "--", *scope)
+    except GitError:
+        return b""
 
 
 def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:

@@ -56,6 +56,7 @@ class RunRecord:
     published: str | Literal[False] = False  # the tracking server that has the whole run
     identity: dict[str, Any] = field(default_factory=dict)  # `trajectory` is the hash over it
     mlflow: dict[str, Any] = field(default_factory=dict)  # params, tags and data set that MLflow shows
+    unknown: dict[str, Any] = field(default_factory=dict)  # what a later version of this program has written
 
     @staticmethod
     def read(path: Path) -> "RunRecord":
@@ -64,11 +65,13 @@ class RunRecord:
         for key, types in REQUIRED_TYPES.items():
             if not isinstance(values.get(key), types):
                 raise InputError(f"{path}: not a run's record: {key} is {values.get(key)!r}")
-        known = {item.name for item in fields(RunRecord)}
-        return RunRecord(**{key: value for key, value in values.items() if key in known})
+        known = {item.name for item in fields(RunRecord)} - {"unknown"}
+        unknown = {key: value for key, value in values.items() if key not in known}
+        return RunRecord(**{key: value for key, value in values.items() if key in known}, unknown=unknown)
 
     def write(self, path: Path) -> None:
-        write_json(path, asdict(self))
+        values = asdict(self)
+        write_json(path, values.pop("unknown") | values)
 
     def check_publishable(self, path: Path) -> None:
         """Raise InputError if this record, read from `path`, does not hold all that MLflow shows of a run."""

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import RunError, one_line
 from epochwise.common.paths import display_path, find_root, main_root
 from epochwise.common.worker import Worker, stop, wait_for_results
+from epochwise.config.schema import run_setting_keys
 from epochwise.pipeline.directories import state_store
 from epochwise.runs.active_runs import orphans
 from epochwise.runs.directory import RunDirectory
@@ -42,6 +43,7 @@ class SweepExecutor:
         """`compose` gives Hydra's configuration of the job with this number. It takes about 0.1 s."""
         self.sweep, self.n_jobs, self.context, self.compose = sweep, n_jobs, context, compose
         self.size = 0  # how many workers there may be
+        self.settings: dict[str, Any] = {}  # what changes no result: tracking, reuse of states and the like
         self.workers: list[Worker] = []
         self.threads: dict[Worker, int] = {}  # train.threads of its jobs, which a process can set only once
 
@@ -52,6 +54,7 @@ class SweepExecutor:
         """
         # Tracking, reuse of states and `sweep.rerun` cannot be swept, so they are the same for all jobs.
         cfg = self.compose(min(numbers))
+        self.settings = {key: OmegaConf.select(cfg, key) for key in run_setting_keys()}
         points = [point for point in self.sweep.points if point.job in numbers]
         finished = {} if cfg.sweep.rerun else finished_runs(find_root(), self.sweep, points)
         missing = _distinct([point for point in points if point.job not in finished])
@@ -110,6 +113,10 @@ class SweepExecutor:
             cfg = self.compose(job.number)
         except Exception as error:  # Hydra's, OmegaConf's and the YAML parser's, if a file in conf/ was changed
             self._fail(job, f"its configuration cannot be composed any more: {one_line(error)}", progress)
+            return
+        changed = [key for key, value in self.settings.items() if OmegaConf.select(cfg, key) != value]
+        if changed:
+            self._fail(job, f"{', '.join(changed)}: changed in conf/ while the sweep ran; start it again", progress)
             return
         self._idle_worker(job.threads).submit(job, run_in_worker, self.context, cfg, log_file(job.run))
 

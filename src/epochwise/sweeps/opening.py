@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from epochwise.common.errors import InputError, one_line
+from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
-from epochwise.pipeline.directories import state_store
+from epochwise.pipeline.directories import folder_inside, state_store
 from epochwise.sweeps.directory import known_sweeps
 from epochwise.sweeps.grid import varied_parameters
 from epochwise.sweeps.record import Point, SweepRecord
@@ -24,7 +23,7 @@ def open_sweep(typed: Sequence[str], settings: DictConfig, cfg: DictConfig, poin
     or holds another sweep.
     """
     typed_folder = any(override.startswith("hydra.sweep.dir=") for override in typed)
-    folder, reuse = _folder(settings), state_store(cfg) is not None
+    folder, reuse = folder_inside("multirun", settings, "sweep"), state_store(cfg) is not None
     in_folder = [SweepRecord.read(folder)] if SweepRecord.exists(folder) else []
     if not cfg.sweep.rerun:
         earlier = in_folder if typed_folder else [sweep for sweep in known_sweeps(find_root()) if not sweep.rerun]
@@ -51,18 +50,6 @@ def _same(one: list[Point], other: list[Point]) -> bool:
     """Whether two sweeps have the same runs. A run whose data could not be prepared is known by its overrides."""
     first, second = ([point.fingerprint or point.overrides for point in points] for points in (one, other))
     return first == second
-
-
-def _folder(settings: DictConfig) -> Path:
-    """The sweep's folder. Raises InputError if it is not in multirun/, where all commands look for sweeps."""
-    try:
-        folder = (find_root() / settings.sweep.dir).resolve()
-    except OmegaConfBaseException as error:
-        raise InputError(f"hydra.sweep.dir: {one_line(error)}") from error
-    multirun = find_root() / "multirun"
-    if not folder.is_relative_to(multirun) or folder == multirun:
-        raise InputError(f"hydra.sweep.dir={settings.sweep.dir}: must lie in multirun/, where sweeps are looked for")
-    return folder
 
 
 def _sweep_id(folder: Path, typed: bool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.errors import InputError
 from epochwise.runs.directory import RECORD, RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
@@ -79,7 +80,7 @@ def _finished_runs(server: Server, experiments: list[str], tag: str, value: str,
 
 
 def _fetch_complete(root: Path, run_id: str, fingerprint: str, run: RunDirectory) -> bool:
-    """Download a run into `run`, and return True, if MLflow has all of it.
+    """Download a run into `run`, and return True, if MLflow has all of it and no process works in the directory.
 
     run.json is moved into the directory last: a directory with a run.json counts as a run.
     """
@@ -90,10 +91,13 @@ def _fetch_complete(root: Path, run_id: str, fingerprint: str, run: RunDirectory
         record = scratch.read_complete()
         if not record or record.fingerprint != fingerprint:
             return False
-        run.clear()
-        run.path.mkdir(parents=True, exist_ok=True)
-        for path in sorted(scratch.path.iterdir(), key=lambda path: path.name == RECORD):
-            path.replace(run.path / path.name)
+        with try_lock_directory(root, run.path) as free:
+            if not free:  # a worker of a sweep whose parent was killed may still be ending here
+                return False
+            run.clear()
+            run.path.mkdir(parents=True, exist_ok=True)
+            for path in sorted(scratch.path.iterdir(), key=lambda path: path.name == RECORD):
+                path.replace(run.path / path.name)
         return True
     except InputError as error:
         warn(error, "the run is run again")

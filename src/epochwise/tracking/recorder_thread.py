@@ -18,7 +18,7 @@ from epochwise.tracking.server import Server, is_remote, preload
 
 RETRY_PAUSE = 20.0  # seconds after a failure before MLflow is tried again
 FINISH_TIMEOUT = 60.0  # seconds that the end of a run waits; one call takes 10 without answer, 20 on a locked database
-OUTCOME = "training goes on without it; the results are on disk, and `epochwise publish` logs them later"
+OUTCOME = "the run goes on without it; the results are on disk, and `epochwise publish` logs them later"
 
 
 def create_recorder(root: Path, cfg: DictConfig, run: RunDirectory) -> "Recorder | NullRecorder":

@@ -19,8 +19,10 @@ from epochwise.config import overrides
 from epochwise.config.compose import hydra_settings, load, register
 from epochwise.config.limits import check_values
 from epochwise.pipeline.datasets import check_data
+from epochwise.pipeline.directories import folder_inside
 from epochwise.pipeline.recorded_run import run_name
 from epochwise.pipeline.run import run_configuration
+from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps import leaderboard_files
 from epochwise.sweeps.cores import threads_override
 from epochwise.sweeps.grid import grid_jobs, make_points
@@ -54,11 +56,14 @@ def run(arguments: list[str]) -> None:
     if parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg):
         _run_sweep(parsed.overrides, settings)
     else:
-        _run_one(arguments, parsed.overrides)
+        _run_one(arguments, parsed.overrides, settings)
 
 
-def _run_one(arguments: list[str], typed: list[str]) -> None:
+def _run_one(arguments: list[str], typed: list[str], settings: DictConfig) -> None:
     check_data(load(typed))
+    folder = folder_inside("outputs", settings, "run")
+    if not RunDirectory(folder).record.is_file() and folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"hydra.run.dir={settings.run.dir}: holds other files than a run's; name another directory")
     failures: list[Exception] = []
 
     def run_configuration_of(cfg: DictConfig) -> None:
