@@ -1,6 +1,6 @@
 """The table of the write-up in docs/results.md, from run directories: mean ± standard deviation over seeds.
 
-epochwise run -m experiment=writeup seed=0,1,2,3,4 train.epochs=10,12 train.reuse=false  # about 80 minutes
+epochwise run -m experiment=writeup seed=0,1,2,3,4 train.epochs=10,12  # about 35 minutes
 python benchmarks/writeup_table.py multirun/*/*/*/
 """
 

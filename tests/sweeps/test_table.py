@@ -56,7 +56,7 @@ def test_markdown_is_the_table_and_its_footer(leaderboard):
 
 def test_shared_epochs_cost_once(leaderboard):
     assert footer(leaderboard)[1] == (
-        "trained: 8 epochs, 80 s, shared epochs counted once; with each run alone it would be 12 epochs, 120 s"
+        "the runs consist of 8 epochs, 80 s of training, shared epochs counted once; trained one by one: 12 epochs, 120 s"
     )
     without_reuse = replace(leaderboard, sweep=replace(leaderboard.sweep, reuse=False))
     assert footer(without_reuse)[1] == "trained: 12 epochs, 120 s"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import wait_for
 
 from epochwise.common.files import read_json
 from epochwise.trajectory.identity import trajectory_key
@@ -166,10 +167,9 @@ def join(*processes: multiprocessing.Process) -> None:
     assert [process.exitcode for process in processes] == [0] * len(processes)
 
 
-def wait_for(store: Path, pattern: str) -> Path:
-    while not (found := list(store.glob(pattern))):
-        time.sleep(0.01)
-    return found[0]
+def state(store: Path, pattern: str) -> Path:
+    """The state whose path has this pattern, once there is one."""
+    return next(iter(wait_for(lambda: list(store.glob(pattern)))))
 
 
 def trained_epochs(store: Path) -> list[int]:
@@ -185,7 +185,7 @@ def test_processes_at_once_train_no_epoch_twice(tmp_path, lasts):
 def test_who_wants_less_does_not_wait_for_who_trains_more(tmp_path):
     """The longer training halts after epoch 2 until the shorter one has what it wants, else both wait for ever."""
     longer = start(tmp_path, 6, tmp_path / "got-2")
-    wait_for(tmp_path, "*/00001-*.npz")
+    state(tmp_path, "*/00001-*.npz")
     join(start(tmp_path, 2), longer)
     assert trained_epochs(tmp_path) == [1, 2, 3, 4, 5, 6]
 
@@ -193,15 +193,15 @@ def test_who_wants_less_does_not_wait_for_who_trains_more(tmp_path):
 def test_who_wants_what_is_not_kept_any_more_does_not_wait_for_it(tmp_path):
     """The longer training halts after epoch 2, and epoch 1 has made room: who wants it trains it."""
     longer = start(tmp_path, 6, tmp_path / "got-1")
-    wait_for(tmp_path, "*/00002-*.npz")
-    wait_for(tmp_path, "*/00001-*.npz").unlink()
+    state(tmp_path, "*/00002-*.npz")
+    state(tmp_path, "*/00001-*.npz").unlink()
     join(start(tmp_path, 1), longer)
     assert trained_epochs(tmp_path) == [1, 2, 1, 3, 4, 5, 6]
 
 
 def test_a_killed_process_leaves_its_turn_and_its_states(tmp_path):
     killed = start(tmp_path, 6, tmp_path / "never")
-    wait_for(tmp_path, "*/00002-*.npz")
+    state(tmp_path, "*/00002-*.npz")
     waiting = start(tmp_path, 4)
     os.kill(killed.pid, signal.SIGKILL)
     join(waiting)

@@ -89,9 +89,12 @@ def _train(recorded: RunDirectory, clone: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(LEADING_ASTRAY)}
     arguments = [*_parameter_overrides(recorded), "tracking=off", f"hydra.run.dir={NEW_RUN}"]
     command = [sys.executable, "-m", "epochwise", "run", *arguments]
-    code = subprocess.run(command, cwd=clone, env=environment).returncode
-    if code:
-        sys.exit(code)
+    with subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.PIPE, text=True) as child:
+        for line in child.stdout or ():
+            if not line.startswith("files "):  # names a directory of the clone, which is removed at the end
+                print(line, end="", flush=True)
+    if child.returncode:
+        sys.exit(child.returncode)
 
 
 def _parameter_overrides(recorded: RunDirectory) -> list[str]:

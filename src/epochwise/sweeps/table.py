@@ -166,8 +166,8 @@ def _cost(leaderboard: Leaderboard) -> str:
         for some in (records, longest.values())
     )
     if not leaderboard.sweep.reuse:
-        return f"trained: {alone}"
-    return f"trained: {shared}, shared epochs counted once; with each run alone it would be {alone}"
+        return f"the runs took {alone} of training"
+    return f"the runs consist of {shared} of training, shared epochs counted once; trained one by one: {alone}"
 
 
 def _same_runs(leaderboard: Leaderboard) -> list[str]:
