@@ -56,10 +56,11 @@ def test_markdown_is_the_table_and_its_footer(leaderboard):
 
 def test_shared_epochs_cost_once(leaderboard):
     assert footer(leaderboard)[1] == (
-        "the runs consist of 8 epochs, 80 s of training, shared epochs counted once; trained one by one: 12 epochs, 120 s"
+        "the runs consist of 8 epochs, 80 s of training, shared epochs counted once; "
+        "trained one by one: 12 epochs, 120 s"
     )
     without_reuse = replace(leaderboard, sweep=replace(leaderboard.sweep, reuse=False))
-    assert footer(without_reuse)[1] == "trained: 12 epochs, 120 s"
+    assert footer(without_reuse)[1] == "the runs took 12 epochs, 120 s of training"
 
 
 def test_without_runs_there_is_no_row(tmp_path, capsys):
