@@ -62,7 +62,8 @@ def run(arguments: list[str]) -> None:
 def _run_one(arguments: list[str], typed: list[str], settings: DictConfig) -> None:
     check_data(load(typed))
     folder = folder_inside("outputs", settings, "run")
-    if not RunDirectory(folder).record.is_file() and folder.is_dir() and any(folder.iterdir()):
+    others = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())  # not what a kill left
+    if others and not RunDirectory(folder).record.is_file():
         raise InputError(f"hydra.run.dir={settings.run.dir}: holds other files than a run's; name another directory")
     failures: list[Exception] = []
 
