@@ -1,6 +1,9 @@
 """Exit codes and the one line of a refusal, as a shell sees them."""
 
+import subprocess
+
 import pytest
+from conftest import clean_environment
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,11 @@ def test_below_the_root_is_as_at_the_root(project):
 def test_a_copy_of_the_project_runs_its_own_code(project):
     project.edit("src/epochwise/cli.py", "configuration, data and dvc.yaml agree", "this is the copy")
     assert project.ok("epochwise", "check") == "this is the copy\n"
+
+
+def test_in_a_folder_that_was_removed_help_works_and_commands_are_refused(tmp_path):
+    """A shell whose folder another process has removed."""
+    script = "mkdir gone && cd gone && rmdir ../gone && epochwise --help >/dev/null && epochwise check"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: the working directory is not there any more")
