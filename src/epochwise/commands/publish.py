@@ -37,7 +37,7 @@ def publish(folders: list[Path]) -> None:
     try:
         server = Server(main_root())
         server.ping()
-    except Exception as error:  # whatever MLflow raises
+    except Exception as error:  # MLflow raises errors of several libraries
         raise _no_answer(error) from error
     end_orphans(main_root(), server)
     if folders:
@@ -76,7 +76,7 @@ def _attempt(server: Server, item: Item, name: str, action: Callable[[Server, It
         action(server, item)
     except InputError as error:
         return error
-    except Exception as error:  # whatever MLflow raises
+    except Exception as error:  # MLflow raises errors of several libraries
         problem = RunError(f"{name}: {reason(error)}")
     else:
         return None

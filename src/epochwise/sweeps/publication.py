@@ -41,7 +41,7 @@ def connect_and_publish(sweep: SweepRecord) -> SweepRecord:
         server.ping()  # otherwise each run whose process is gone would wait for an answer, too
         end_orphans(main_root(), server)
         return publish_if_needed(server, sweep) or sweep
-    except Exception as error:  # whatever MLflow raises
+    except Exception as error:  # MLflow raises errors of several libraries
         raise RunError(reason(error)) from error
 
 
