@@ -1,6 +1,7 @@
 """Kill -9 at random moments of a training, then the same command again: is the result that of an unbroken training?
 
     python benchmarks/kills.py epochwise|keras [--kills 20] [--seed 0] [--source mnist|digits]
+                               [--precision float32|mixed_bfloat16]
 
 `epochwise` runs this project in a clone of it; `keras` the same network on the same images with Keras's own `fit` on
 arrays and its BackupAndRestore. Both train 6 epochs on 2,000 images (digits: 1,200), single-threaded and with
@@ -31,11 +32,11 @@ SOURCES = {
 
 
 class Epochwise:
-    def __init__(self, clone: Path, source: str):
-        self.clone, self.source = clone, source
+    def __init__(self, clone: Path, source: str, precision: str):
+        self.clone, self.source, self.precision = clone, source, precision
 
     def command(self, name: str, process: str) -> list[str]:
-        arguments = [*SOURCES[self.source], f"tracking.experiment={name}"]
+        arguments = [*SOURCES[self.source], f"train.precision={self.precision}", f"tracking.experiment={name}"]
         return ["epochwise", "run", *arguments, f"hydra.run.dir=outputs/{name}/{process}"]
 
     def file(self, name: str, process: str, what: str) -> Path:
@@ -66,7 +67,8 @@ class Keras(Epochwise):
 
     def command(self, name: str, process: str) -> list[str]:
         where = ["--folder", f"outputs/{name}", "--process", process]
-        return [sys.executable, str(Path(__file__).resolve()), "train", "--source", self.source, *where]
+        given = ["--source", self.source, "--precision", self.precision, *where]
+        return [sys.executable, str(Path(__file__).resolve()), "train", *given]
 
     def forget(self) -> None:
         pass
@@ -78,7 +80,7 @@ class Keras(Epochwise):
         return "not tracked"
 
 
-def train_with_keras(folder: Path, process: str, source: str) -> None:
+def train_with_keras(folder: Path, process: str, source: str, precision: str) -> None:
     """A training as Keras's guide to BackupAndRestore has it: the same command again goes on from `folder`/backup."""
     from epochwise.config.compose import load
     from epochwise.pipeline.datasets import prepared_for
@@ -86,7 +88,7 @@ def train_with_keras(folder: Path, process: str, source: str) -> None:
     from epochwise.training.model_file import save_model
     from epochwise.training.network import build_model
 
-    cfg = load(list(SOURCES[source]))
+    cfg = load([*SOURCES[source], f"train.precision={precision}"])
     prepared = prepared_for(cfg)
     configure(cfg.train.threads)
     model = build_model(cfg.model, prepared.image_shape, prepared.meta.classes, cfg.train.precision, cfg.seed)
@@ -169,12 +171,14 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--source", choices=SOURCES, default="mnist")
+    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--process", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way == "train":
-        train_with_keras(given.folder, given.process, given.source)
+        train_with_keras(given.folder, given.process, given.source, given.precision)
         sys.exit()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
-        main({"epochwise": Epochwise, "keras": Keras}[given.way](Path(folder), given.source), given.kills, given.seed)
+        way = {"epochwise": Epochwise, "keras": Keras}[given.way](Path(folder), given.source, given.precision)
+        main(way, given.kills, given.seed)

@@ -109,6 +109,20 @@ def test_the_writeup_preset_is_the_write_up_whatever_params_yaml_says(project):
     assert (cfg.train.epochs, cfg.train.batch_size, cfg.train.learning_rate) == (12, 32, 0.001)
 
 
+def test_the_fast_preset_does_not_depend_on_params_yaml(project):
+    before = load(["experiment=fast"])
+    for old, new in [
+        ("dense_units: 128", "dense_units: 7"),
+        ("kernel_size: 3", "kernel_size: 2"),
+        ("threads: 2", "threads: 1"),
+    ]:
+        project.edit("params.yaml", old, new)
+    project.edit("params.yaml", "decay_every: 0", "decay_every: 5")
+    assert load([]).train.threads == 1
+    assert load(["experiment=fast"]) == before
+    assert (before.prepare.source, before.prepare.validation_size, before.train.epochs) == ("mnist", 5000, 3)
+
+
 def test_parameters_as_overrides_compose_to_the_same_configuration(project):
     wanted = load(["experiment=quick", r"prepare.source='some where/it\'s.npz'", "model.filters=[3,4]"])
     project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
