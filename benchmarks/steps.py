@@ -6,8 +6,8 @@ bare: stock Keras, `fit` on arrays, Keras's Adam, no determinism, nothing tracke
 order, exact dropout and deterministic ops. torch: the same network, channels_last, Adam(fused=True), bfloat16 by
 autocast; left out where torch is not installed (`pip install torch`). Each is a process of its own, in turns; a round
 takes the fastest of five epochs on random images, after one that pays for tracing, so that other work on the machine
-counts as little as possible. Ratios are of one round. `limit` is the forward pass of the second convolution alone, with
-89 % of all operations: if everything were as fast, a step of 2.29 GFLOP could not be faster.
+counts as little as possible. Ratios are of one round, and the one that is printed is their median. `limit` is the
+forward pass of the second convolution alone, which with its two gradients is 89 % of a step's 2.29 GFLOP.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,9 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
+HERE = Path(__file__).resolve().parent
 BATCH = 32
+SHORTEST = 3200  # images of an epoch, below which other work on the machine decides the ratios
 GFLOP_STEP = 3 * 2 * BATCH * (26**2 * 9 * 32 + 24**2 * 9 * 32 * 64 + 9216 * 128 + 1280) / 1e9 - (
     2 * BATCH * 26**2 * 9 * 32 / 1e9  # the images themselves need no gradient
 )
@@ -78,36 +81,33 @@ def bare(precision: str, threads: int, images: int) -> Iterator[float]:
 
 
 def ours(precision: str, threads: int, images: int) -> Iterator[float]:
-    import tensorflow as tf
     from omegaconf import OmegaConf
 
     from epochwise.training.backend import configure
-    from epochwise.training.loop import STEPS_PER_CALL, Training
+    from epochwise.training.loop import Training
     from epochwise.training.order import epoch_order
 
     configure(threads)
-    cfg = OmegaConf.load("params.yaml")
+    cfg = OmegaConf.load(HERE.parent / "params.yaml")
     cfg.train.precision, cfg.train.threads = precision, threads
-    training = Training(cfg, RandomData(images))
-    train_steps, totals = training._steps(*data(images))
+    trainer = Training(cfg, RandomData(images)).epoch_trainer
     for epoch in range(EPOCHS + 1):
         start = time.monotonic()
-        totals.assign([0, 0])
-        order = epoch_order(images, 0, epoch)
-        for step in range(0, images // BATCH, STEPS_PER_CALL):
-            train_steps(order, tf.constant(step), tf.constant(min(step + STEPS_PER_CALL, images // BATCH)))
-        totals.numpy()
+        trainer.train(epoch_order(images, 0, epoch), lambda steps: None)
         if epoch:
             yield time.monotonic() - start
 
 
 class RandomData:
-    """What Training asks of prepared data before it reads any."""
+    """Stands for prepared data."""
 
     image_shape = (28, 28, 1)
 
     def __init__(self, images: int) -> None:
         self.meta = argparse.Namespace(classes=10, train_images=images)
+
+    def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        return data(self.meta.train_images)
 
 
 def torch(precision: str, threads: int, images: int) -> Iterator[float]:
@@ -173,10 +173,18 @@ def fastest(peer: str, precision: str, threads: int, images: int) -> float:
 
 def main(rounds: int, threads: int, precisions: list[str], epoch: int) -> None:
     peers = [peer for peer in PEERS if peer != "torch" or importlib.util.find_spec("torch")]
+    if "torch" not in peers:
+        print("PyTorch is not installed, so it is left out", file=sys.stderr)
     found = {(peer, precision): [] for precision in precisions for peer in peers}
     for _ in range(rounds):
         for (peer, precision), values in found.items():
             values.append(fastest(peer, precision, threads, epoch))
+            print(f"{precision} {peer}: {values[-1]:.2f} ms a step", file=sys.stderr, flush=True)
+    if len(precisions) > 1:
+        first, second = (found["ours", precision] for precision in precisions[:2])
+        ratios = sorted(one / other for one, other in zip(first, second, strict=True))
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        print(f"ours, {precisions[0]} / {precisions[1]}: {spread}")
     print(f"ms a step of {BATCH} images, {threads} threads, fastest of {EPOCHS} epochs of {epoch} images; n = {rounds}")
     for precision in precisions:
         for peer in peers:
@@ -186,7 +194,8 @@ def main(rounds: int, threads: int, precisions: list[str], epoch: int) -> None:
             print(f"{precision:15} {peer:6} {statistics.median(times):6.2f}  {'' if peer == 'limit' else spread}")
         limits, times = found["limit", precision], found["ours", precision]
         shares = [limit / GFLOP_CONV_2 * GFLOP_STEP / time for limit, time in zip(limits, times, strict=True)]
-        print(f"{precision:15} ours trains at {statistics.median(shares):.0%} of the second convolution's FLOP/s")
+        of_limit = f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"
+        print(f"{precision:15} ours trains at {of_limit} of the second convolution's FLOP/s")
         if "torch" in peers:
             ratios = [time / other for time, other in zip(times, found["torch", precision], strict=True)]
             print(
@@ -199,11 +208,13 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precisions", nargs="+", default=["float32", "mixed_bfloat16"])
-    parser.add_argument("--epoch", type=int, default=3200, help="images of an epoch, a multiple of 32")
+    parser.add_argument("--epoch", type=int, default=SHORTEST, help=f"images of an epoch, {SHORTEST} or more")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = vars(parser.parse_args())
     if child := options.pop("child"):
         name, *arguments = json.loads(child)
         print(min(PEERS[name](*arguments)) / (arguments[-1] // BATCH) * 1e3)
+    elif options["rounds"] < 1 or options["epoch"] < SHORTEST or options["epoch"] % BATCH:
+        parser.error(f"--rounds must be 1 or more, and --epoch a multiple of {BATCH} from {SHORTEST} on")
     else:
         main(**options)

@@ -41,8 +41,6 @@ def main(folders: list[Path]) -> None:
     ):
         cells = [spread([value(rows) for rows, _ in runs[epochs]], digits) for epochs in columns]
         print(f"| {title} | | {' | '.join(cells)} |")
-    minutes = [spread([record["train_seconds"] / 60 for _, record in runs[epochs]], 1) for epochs in columns]
-    print(f"| wall time of training, minutes | | {' | '.join(minutes)} |")
     longest = [rows for rows, _ in runs[columns[-1]]]
     for key, worse in (("val_loss", operator.gt), ("val_accuracy", operator.lt)) if columns[-1] > 10 else ():
         count = sum(worse(rows[-1][key], rows[9][key]) for rows in longest)

@@ -59,10 +59,14 @@ def test_mixed_precision_keeps_weights_and_probabilities_in_float32(cfg):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("shape", [(28, 28, 1), (9, 7, 3)])
-def test_training_computes_the_function_of_the_layers_one_by_one(cfg, precision, shape):
+@pytest.mark.parametrize(
+    ("shape", "kernel", "pool"),
+    [((28, 28, 1), 3, 2), ((28, 28, 1), 5, 4), ((9, 7, 3), 3, 2), ((9, 7, 3), 3, 1), ((5, 5, 1), 3, 1)],
+)
+def test_training_computes_the_function_of_the_layers_one_by_one(cfg, precision, shape, kernel, pool):
     """Probabilities and gradients; without dropout, which is drawn otherwise."""
     cfg.model.conv_dropout = cfg.model.dense_dropout = 0
+    cfg.model.kernel_size, cfg.model.pool_size = kernel, pool
     model = build_model(cfg.model, shape, 10, precision, seed=0)
     plain = keras.Sequential.from_config(model.get_config())
     draw = np.random.default_rng(0)

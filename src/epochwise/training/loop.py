@@ -1,18 +1,19 @@
 """The training loop: one epoch after the other, from any epoch on.
 
 All randomness is a function of (seed, epoch, step): an epoch's order is a stateless shuffle of (seed, epoch), and the
-seed states of the dropout layers count the steps. So a training can go on from its variables after any epoch.
+seed state of the first dropout layer counts the steps. So a training can go on from its variables after any epoch.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 from omegaconf import DictConfig
 
 from epochwise.common.errors import RunError
-from epochwise.data.prepared import PreparedData
+from epochwise.data.prepared import Arrays, PreparedData
 from epochwise.training.backend import configure, keras, tf
 from epochwise.training.history import History
 from epochwise.training.learning_rate import learning_rate
@@ -21,7 +22,7 @@ from epochwise.training.optimizer import FusedAdam
 from epochwise.training.order import epoch_order
 from epochwise.training.scoring import Scorer, accuracy
 
-STEPS_PER_CALL = 20  # Python costs up to 1 ms a call, and a signal is answered between two calls
+IMAGES_PER_CALL = 640  # Python costs up to 1 ms a call; a signal is answered, and progress shown, between two calls
 
 
 class Training:
@@ -38,62 +39,34 @@ class Training:
         self.steps_per_epoch = math.ceil(data.meta.train_images / cfg.train.batch_size)
         self.history: History = []
 
-    def fit(
-        self,
-        last: int,
-        after_epoch: Callable[[float], None],
-        after_steps: Callable[[int, int], None] = lambda epoch, steps: None,
-    ) -> None:
+    @cached_property
+    def epoch_trainer(self) -> "EpochTrainer":
+        """Made, and the images read, when the first epoch is trained: a run may have all its epochs from states."""
+        images, labels = self.data.arrays("train")
+        return EpochTrainer(self.model, self.optimizer, self.cfg.train.batch_size, images, labels)
+
+    @cached_property
+    def _validation(self) -> Arrays:
+        return self.data.arrays("validation")
+
+    def fit(self, last: int, after_epoch: Callable[[float], None], after_steps: Callable[[int, int], None]) -> None:
         """Train up to and including epoch `last`.
 
         `after_epoch` gets the seconds that an epoch took; `after_steps`, called many times an epoch, the epoch and how
         many of its steps are done. Raises RunError if the loss is no longer a finite number.
         """
-        if len(self.history) == last:
-            return
-        train_steps, totals = self._steps(*self.data.arrays("train"))
-        images, labels = self.data.arrays("validation")
         for epoch in range(len(self.history) + 1, last + 1):
+            trainer, (images, labels) = self.epoch_trainer, self._validation
             started = time.monotonic()
             self.optimizer.learning_rate = learning_rate(self.cfg.train, epoch)
-            totals.assign([0, 0])
             order = epoch_order(self.data.meta.train_images, self.cfg.seed, epoch)
-            for step in range(0, self.steps_per_epoch, STEPS_PER_CALL):
-                end = min(step + STEPS_PER_CALL, self.steps_per_epoch)
-                train_steps(order, tf.constant(step), tf.constant(end))
-                after_steps(epoch, end)
-            loss, correct = totals.numpy() / self.data.meta.train_images
+            loss, correct = trainer.train(order, partial(after_steps, epoch))
             probabilities, val_loss = self.scorer.score(images, labels)
             if not math.isfinite(loss + val_loss):
                 raise RunError(f"training diverged in epoch {epoch} (loss {loss}); lower train.learning_rate")
             metrics = {"val_loss": val_loss, "val_accuracy": accuracy(probabilities, labels)}
-            self.history.append({"epoch": epoch, "loss": float(loss), "accuracy": float(correct), **metrics})
+            self.history.append({"epoch": epoch, "loss": loss, "accuracy": correct, **metrics})
             after_epoch(time.monotonic() - started)
-
-    def _steps(self, images: np.ndarray, labels: np.ndarray) -> tuple[Callable[..., None], tf.Variable]:
-        """A function that trains on the batches `first` to `last` - 1 of an order, and the totals that it adds to.
-
-        The totals are the sum of the losses of all images and the number of images classified correctly.
-        """
-        model, optimizer, size = self.model, self.optimizer, self.cfg.train.batch_size
-        weights, cross_entropy = model.trainable_variables, keras.losses.CategoricalCrossentropy()
-        images, labels = tf.constant(images), tf.constant(labels)
-        totals = tf.Variable([0, 0], dtype=tf.float64)
-
-        @tf.function
-        def train_steps(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> None:
-            for step in tf.range(first, last):
-                chosen = order[step * size : (step + 1) * size]
-                batch, truth = tf.gather(images, chosen), tf.gather(labels, chosen)
-                with tf.GradientTape() as tape:
-                    probabilities = training_pass(model, batch)
-                    loss = cross_entropy(truth, probabilities)
-                optimizer.apply(tape.gradient(loss, weights), weights)
-                correct = tf.math.count_nonzero(tf.argmax(probabilities, 1) == tf.argmax(truth, 1))
-                loss = tf.cast(loss, tf.float64) * tf.cast(tf.size(chosen), tf.float64)
-                totals.assign_add([loss, tf.cast(correct, tf.float64)])
-
-        return train_steps, totals
 
     def variables(self) -> list[np.ndarray]:
         """The values of all that an epoch changes: weights, seed states of dropout, the optimizer's variables."""
@@ -107,3 +80,48 @@ class Training:
 
     def _variables(self) -> list[keras.Variable]:
         return [*self.model.variables, *self.optimizer.variables]
+
+
+class EpochTrainer:
+    """Trains a network for one epoch after the other, by a graph that gathers its own batches."""
+
+    def __init__(
+        self, model: keras.Model, optimizer: FusedAdam, batch_size: int, images: np.ndarray, labels: np.ndarray
+    ) -> None:
+        """`images` are float32 N×H×W×C, `labels` one-hot N×classes."""
+        self.image_count, self.batch_size = len(images), batch_size
+        weights, cross_entropy = model.trainable_variables, keras.losses.CategoricalCrossentropy()
+        images, labels = tf.constant(images), tf.constant(labels)
+        totals = tf.Variable([0, 0], dtype=tf.float64)  # losses of all images, and how many were classified correctly
+
+        @tf.function
+        def train_batches(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> None:
+            for step in tf.range(first, last):
+                chosen = order[step * batch_size : (step + 1) * batch_size]
+                batch, truth = tf.gather(images, chosen), tf.gather(labels, chosen)
+                with tf.GradientTape() as tape:
+                    probabilities = training_pass(model, batch)
+                    loss = cross_entropy(truth, probabilities)
+                optimizer.apply(tape.gradient(loss, weights), weights)
+                correct = tf.math.count_nonzero(tf.argmax(probabilities, 1) == tf.argmax(truth, 1))
+                loss = tf.cast(loss, tf.float64) * tf.cast(tf.size(chosen), tf.float64)
+                totals.assign_add([loss, tf.cast(correct, tf.float64)])
+
+        self._totals, self._train_batches = totals, train_batches
+
+    def train(self, order: tf.Tensor, after_steps: Callable[[int], None]) -> tuple[float, float]:
+        """Train on all images in `order` (N indices); returns the mean loss and the accuracy, as Keras's `fit` does.
+
+        `after_steps` gets how many steps are done, many times an epoch.
+        """
+        self._totals.assign([0, 0])
+        steps, steps_per_call = (
+            math.ceil(self.image_count / self.batch_size),
+            max(1, IMAGES_PER_CALL // self.batch_size),
+        )
+        for first in range(0, steps, steps_per_call):
+            last = min(first + steps_per_call, steps)
+            self._train_batches(order, tf.constant(first), tf.constant(last))
+            after_steps(last)
+        loss, correct = self._totals.numpy() / self.image_count
+        return float(loss), float(correct)

@@ -9,7 +9,13 @@ class FusedAdam(keras.optimizers.Adam):
     """The same hyper-parameters, variables and formula as Keras's Adam (Kingma and Ba, arXiv 1412.6980).
 
     Keras's own update is a dozen ops, each of which reads or writes every weight: 7 % to 10 % of a training step.
+    What is not Adam itself is left out: `amsgrad`, weight decay and the like.
     """
+
+    def __init__(
+        self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update `variable` and its two moments, as Keras asks for each variable in a step."""
