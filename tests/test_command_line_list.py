@@ -16,6 +16,7 @@ COMMANDS = {
     "": ["--version", "-h --help"],
     "run": ["[ARGUMENTS]..."],  # Hydra's: key=value …, -m, --cfg job, --help and the like
     "compare": ["--sweep ID", "--format table|markdown|csv|json", "-h --help"],
+    "report": ["[SWEEP|RUN]", "-h --help"],
     "predict": ["[IMAGE]...", "--random N", "--seed INTEGER", "--model champion|RUN_ID|PATH", "--out PNG", "-h --help"],
     "promote": ["[RUN_ID]", "--sweep ID", "--force", "--params", "-h --help"],
     "publish": ["[RUN_DIR]...", "-h --help"],
@@ -41,7 +42,7 @@ RUN_SETTINGS = {
     "sweep": ["rerun"],
 }
 PRESETS = {
-    "experiment": ["quick", "writeup"],
+    "experiment": ["fast", "quick", "writeup"],
     "hydra/launcher": ["parallel", "serial"],
     "hydra/sweeper": ["grid"],
     "sweep": ["dropout", "epochs", "grid", "seeds"],

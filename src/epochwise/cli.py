@@ -129,6 +129,19 @@ def compare(sweep: str | None, form: str, typed_in: Path) -> None:
         print(as_text(leaderboard, form), end="")
 
 
+@epochwise.command("report", short_help="Write report.html for a sweep or a run.")
+@click.argument("wanted", required=False, metavar="[SWEEP|RUN]")
+@in_project
+def report(wanted: str | None, typed_in: Path) -> None:
+    """Write report.html, a page that opens anywhere, for a sweep or a run (default: the latest).
+
+    SWEEP|RUN is an id or a directory; models is the pipeline's run.
+    """
+    from epochwise.commands.report import report
+
+    report(_path_or_id(typed_in, wanted))
+
+
 @epochwise.command("predict", short_help="Classify pictures or random test images.")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("--random", "count", type=int, metavar="N", help="Classify N random test images instead.")

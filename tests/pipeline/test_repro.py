@@ -51,9 +51,11 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "models/history.csv",
         "models/model.keras",
         "reports/metrics.json",
+        "reports/class_metrics.csv",
         "reports/confusion_matrix.csv",
         "reports/confusion_matrix.png",
         "reports/learning_curves.png",
+        "reports/mistakes.json",
         "reports/mistakes.png",
         "reports/random_digit.png",
     }

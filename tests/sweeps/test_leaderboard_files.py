@@ -33,7 +33,7 @@ def names(leaderboard) -> list[str]:
 def test_texts_and_pictures_are_written(sweep, tmp_path):
     leaderboard = make_leaderboard(tmp_path, sweep)
     leaderboard_files.write(leaderboard)
-    assert names(leaderboard) == [*TEXTS, "curves.png", "heat_map.png"]
+    assert names(leaderboard) == [*TEXTS, "report.html", "curves.png", "heat_map.png"]
     for name, form in zip(TEXTS, ("csv", "json", "markdown"), strict=True):
         assert (sweep.folder / name).read_text() == as_text(leaderboard, form)
 
@@ -55,10 +55,10 @@ def test_pictures_are_drawn_again_only_if_they_are_missing_or_out_of_date(sweep,
     assert json.loads((sweep.folder / "leaderboard.json").read_text())["rows"][0]["runs"] == ["run0"]
 
 
-def test_nothing_finished_gives_texts_only(tmp_path):
+def test_nothing_finished_gives_no_pictures(tmp_path):
     leaderboard = make_leaderboard(tmp_path, make_sweep(tmp_path, ["seed"], point(0, seed=0)))
     leaderboard_files.write(leaderboard)
-    assert names(leaderboard) == TEXTS
+    assert names(leaderboard) == [*TEXTS, "report.html"]
 
 
 def test_lists_can_be_swept_beside_another_key(tmp_path):

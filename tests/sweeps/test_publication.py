@@ -66,7 +66,7 @@ def test_a_published_sweep_has_its_files_and_stays_the_latest(sweep, tmp_path, p
     assert record.published_digest == digest(make_leaderboard(tmp_path, sweep))
     assert (sweep.folder / "sweep.json").stat().st_mtime == 1000
     names = [path.name for path in published[0].files]
-    assert names == ["leaderboard.csv", "leaderboard.json", "leaderboard.md", "curves.png"]
+    assert names == ["leaderboard.csv", "leaderboard.json", "leaderboard.md", "report.html", "curves.png"]
 
 
 def test_what_mlflow_has_is_left_alone(sweep, monkeypatch, published):

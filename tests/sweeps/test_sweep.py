@@ -17,6 +17,8 @@ POINTS += ["epochs=2 dense_dropout=0.5"]
 NAMES = [*POINTS[:3], "baseline"]  # of the runs in MLflow: `dvc repro` has made the last one, as `baseline`
 RESULTS = ("train.epochs", "model.dense_dropout", "n", "val_accuracy", "val_loss", "best_epoch", "test_accuracy")
 
+WRITTEN = {"leaderboard.csv", "leaderboard.json", "leaderboard.md", "report.html", "curves.png", "heat_map.png"}
+
 
 @pytest.fixture(scope="module")
 def swept(reproduced, tmp_path_factory):
@@ -95,7 +97,7 @@ def test_the_leaderboard_is_printed_and_kept(swept, sweep):
     assert (swept.printed.count("done: "), swept.printed.count("already finished: ")) == (3, 1)
     assert f"sweep {sweep.id}" in swept.printed and "epochwise promote" in swept.printed
     kept = {path.name for path in sweep.folder.iterdir() if path.is_file() and path.name != ".lock"}
-    assert {"leaderboard.csv", "leaderboard.json", "leaderboard.md", "curves.png", "heat_map.png", "sweep.json"} <= kept
+    assert {*WRITTEN, "sweep.json"} <= kept
 
 
 def test_the_link_leads_to_the_sweeps_runs_and_columns(swept, sweep):
@@ -115,7 +117,7 @@ def test_a_run_sums_the_sweep_up(swept):
     (summary,) = runs(swept, "epochwise-sweeps")
     assert (summary.info.status, summary.data.metrics["runs"]) == ("FINISHED", 4)
     artifacts = {item.path for item in client(swept).list_artifacts(summary.info.run_id)}
-    assert {"heat_map.png", "curves.png", "leaderboard.csv", "leaderboard.md", "leaderboard.json"} == artifacts
+    assert artifacts == WRITTEN
     assert "| 1 |" in summary.data.tags["mlflow.note.content"]
 
 

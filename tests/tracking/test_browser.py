@@ -1,7 +1,6 @@
 """Pages as Chromium shows them: DVC's plots without a network, and MLflow's pages behind the links that are printed."""
 
 import re
-import shutil
 import socket
 import subprocess
 import urllib.request
@@ -10,23 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browser import NO_NETWORK, rendered
 from conftest import Project, clean_environment, wait_for
 from mlflow_runs import client
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-OPTIONS += " --disable-component-update --disable-sync --window-size=1600,3000 --virtual-time-budget=60000"
-NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND"
 LOADS = 8  # of a page, at most, until it shows what it should
-
-
-def rendered(url: str, profile: Path, *options: str) -> str:
-    """The document that headless Chromium has made of a page once its scripts have run."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    assert browser, "this test needs Chromium (apt-get install chromium)"
-    command = [browser, *OPTIONS.split(), *options, f"--user-data-dir={profile}", "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180).stdout
 
 
 def assert_shown(url: str, profile: Path, wanted: tuple[str, ...]) -> str:

@@ -65,7 +65,7 @@ def trained(project, tensors):
     def train(*overrides: str) -> Trained:
         cfg = load(list(overrides))
         run, reports = RunDirectory(project.path / "outputs" / "test" / str(next(numbers))), []
-        training = resume.train(cfg, prepared_for(cfg), state_store(cfg), reports.append, lambda epoch, steps: None)
+        training = resume.train(cfg, prepared_for(cfg), state_store(cfg), reports.append)
         run.write_history(training.history)
         run.write_config(cfg)
         save_model(training.model, run.model)

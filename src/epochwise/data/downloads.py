@@ -41,6 +41,7 @@ class Dataset:
     sha256: tuple[str, str, str, str]
     fetchers: dict[str, Fetcher]
     shape: SourceShape
+    class_names: tuple[str, ...] = ()
 
 
 def fetch_dataset(name: str, folder: Path) -> Path:
@@ -154,5 +155,9 @@ DATASETS = {
             "Keras's Fashion-MNIST": _fashion_mnist_from_keras,
         },
         shape=SourceShape(train_images=60_000, image=(28, 28, 1), classes=10, smallest_class=6_000),
+        class_names=(  # https://github.com/zalandoresearch/fashion-mnist#labels
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
     ),
 }

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from epochwise.common.files import file_digest, replacing, write_json
 from epochwise.data.prepared import ARCHIVE, META, Arrays, DataMeta, PreparedData
-from epochwise.data.sources import content_identity, load_images
+from epochwise.data.sources import class_names, content_identity, load_images
 from epochwise.data.split import split
 
 
@@ -24,6 +24,7 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path) -> PreparedData:
     images = load_images(cfg.prepare.source, cache)
     training, validation = split(images.y_train, cfg.prepare)
     classes = int(images.y_train.max()) + 1
+    names = class_names(cfg.prepare.source, classes)
     parts = {
         "train": _normalise(images.x_train[training], images.y_train[training], classes),
         "validation": _normalise(images.x_train[validation], images.y_train[validation], classes),
@@ -43,6 +44,7 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path) -> PreparedData:
         validation_images=len(validation),
         test_images=len(images.x_test),
         sha256=file_digest(folder / ARCHIVE),
+        class_names=names,
     )
     write_json(folder / META, asdict(meta))
     return PreparedData(folder, meta)

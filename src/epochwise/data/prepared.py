@@ -1,7 +1,7 @@
 """Prepared data: what the stage prepare writes, and train, evaluate and predict read."""
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ class DataMeta:
     validation_images: int
     test_images: int
     sha256: str  # of data.npz
+    class_names: list[str] = field(default_factory=list)  # empty if the source gives none
 
     @staticmethod
     def read(folder: Path) -> "DataMeta":
         """Raises InputError if meta.json does not exist or does not describe prepared data."""
         values = read_json(folder / META)
-        types: dict[str, Any] = {"prepare": dict, "sha256": str, "image_shape": list, "source": (str, type(None))}
-        given: dict[str, Any] = {field.name: values.get(field.name) for field in fields(DataMeta)}
+        values.setdefault("class_names", [])  # data that was prepared before there were names
+        types: dict[str, Any] = {"prepare": dict, "sha256": str, "source": (str, type(None))}
+        types |= {"image_shape": list, "class_names": list}
+        given: dict[str, Any] = {item.name: values.get(item.name) for item in fields(DataMeta)}
         for name, value in given.items():
             if not isinstance(value, types.get(name, int)):
                 raise InputError(f"{folder / META}: does not describe prepared data: {name} is {value!r}")

@@ -13,6 +13,7 @@ from epochwise.data.idx import idx_paths, read_idx_folder
 from epochwise.data.images import Images, SourceShape, check_images
 from epochwise.data.npz import read_npz
 
+CLASS_NAMES = "classes.txt"  # beside a user's .npz or in the folder of IDX files: a name a line, in the order of labels
 DIGITS = "digits"  # bundled with scikit-learn, so it needs no network
 DIGITS_SHAPE = SourceShape(train_images=1_500, image=(8, 8, 1), classes=10, smallest_class=146)
 
@@ -52,8 +53,35 @@ def content_identity(source: str) -> str:
     if is_named(source):
         return source
     path = _find_path(source)
-    files = idx_paths(path) if path.is_dir() else [path]
+    files = [*idx_paths(path), *_names_file(path)] if path.is_dir() else [path, *_names_file(path)]
     return hashlib.sha256("".join(file_digest(file) for file in files).encode()).hexdigest()
+
+
+def class_names(source: str, classes: int) -> list[str]:
+    """The names of the classes of `source`, in the order of their labels; empty if it has none.
+
+    Raises InputError if CLASS_NAMES is not readable or does not name each class once.
+    """
+    if is_named(source):
+        return list(DATASETS[source].class_names) if source in DATASETS else []
+    for path in _names_file(_find_path(source)):
+        try:
+            names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not readable as UTF-8 text ({error})") from error
+        if len(names) != classes or len(set(names)) != classes:
+            found = f"{len(names)} names, {len(set(names))} of them different"
+            raise InputError(
+                f"{path}: holds {found}; it must hold one for each of the {classes} classes, a name a line"
+            )
+        return names
+    return []
+
+
+def _names_file(path: Path) -> list[Path]:
+    """The file with class names that belongs to a path of the user's, if there is one."""
+    file = (path if path.is_dir() else path.parent) / CLASS_NAMES
+    return [file] if file.is_file() else []
 
 
 def _find_path(source: str) -> Path:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from epochwise.common.errors import InputError
 from epochwise.common.files import write_json, write_text
 from epochwise.data.prepared import PreparedData
 from epochwise.evaluation import figures
-from epochwise.evaluation.file_names import CONFUSION_MATRIX
+from epochwise.evaluation.class_metrics import ClassMetrics, class_metrics
+from epochwise.evaluation.file_names import CLASS_METRICS, CONFUSION_MATRIX, MISTAKES
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.training.backend import configure
@@ -20,7 +22,7 @@ from epochwise.training.history import summarize
 from epochwise.training.model_file import load_model, weights_sha256
 from epochwise.training.scoring import Scorer, accuracy
 
-MAX_MISTAKES = 24  # shown in mistakes.png
+MAX_MISTAKES = 24  # shown in mistakes.png, and kept with their images in mistakes.json
 
 
 def load_scorer(cfg: DictConfig, run: RunDirectory, record: RunRecord) -> Scorer:
@@ -40,35 +42,71 @@ def evaluate(cfg: DictConfig, data: PreparedData, run: RunDirectory, scorer: Sco
     images, labels = data.arrays("test")
     probabilities, loss = scorer.score(images, labels)
     actual, predicted = labels.argmax(axis=1), probabilities.argmax(axis=1)
+    names = data.meta.class_names or [str(number) for number in range(data.meta.classes)]
     history = run.read_history()
     metrics = summarize(history) | {"test_loss": loss, "test_accuracy": accuracy(probabilities, labels)}
     folder = run.evaluation
-    _write_pairs(actual, predicted, folder / CONFUSION_MATRIX)
+    _write_table(folder / CONFUSION_MATRIX, ("actual", "predicted"), zip(actual, predicted, strict=True))
     counts = confusion_matrix(actual, predicted, labels=range(data.meta.classes))
-    figures.confusion_matrix(counts, folder / "confusion_matrix.png")
+    by_class = class_metrics(counts.tolist())
+    rows = [(name, *values) for name, values in zip(names, by_class, strict=True)]
+    _write_table(folder / CLASS_METRICS, ("class", *ClassMetrics._fields), rows)
+    mistakes = _most_confident_mistakes(actual, probabilities)
+    _write_mistakes(folder / MISTAKES, mistakes, images, actual, probabilities)
+    figures.confusion_matrix(counts, by_class, names, folder / "confusion_matrix.png")
     validation = "the test set" if data.validates_on_test else "validation"
     figures.learning_curves(history, folder / "learning_curves.png", validation)
-    _draw_mistakes(images, actual, probabilities, folder / "mistakes.png")
+    _draw_mistakes(folder / "mistakes.png", mistakes, images, actual, probabilities, names)
     shown = int(np.random.default_rng(cfg.seed).integers(len(images)))
-    figures.prediction(images[shown], probabilities[shown], int(actual[shown]), folder / "random_digit.png")
+    figures.prediction(images[shown], probabilities[shown], int(actual[shown]), names, folder / "random_digit.png")
     write_json(run.metrics, metrics)
     return metrics
 
 
-def _write_pairs(actual: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    """One row a test image: the form that DVC's confusion template counts."""
+def _write_table(path: Path, heads: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV. confusion_matrix.csv has one row a test image: the form that DVC's confusion template counts."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("actual", "predicted"))
-    writer.writerows(zip(actual.tolist(), predicted.tolist(), strict=True))
+    writer.writerow(heads)
+    writer.writerows(rows)
     write_text(path, text.getvalue())
 
 
-def _draw_mistakes(images: np.ndarray, actual: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
-    """The images with a wrong prediction, the most confident predictions first."""
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != actual)
-    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:MAX_MISTAKES]
-    titles = [f"{actual[i]} taken for {predicted[i]}\n{confidence[i]:.1%} sure" for i in shown]
-    heading = f"the {len(shown)} most confident of {len(wrong)} mistakes" if len(wrong) else "no mistakes"
+def _most_confident_mistakes(actual: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Indices of all images with a wrong prediction, the most confident predictions first."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != actual)
+    return wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")]
+
+
+def _write_mistakes(
+    path: Path, mistakes: np.ndarray, images: np.ndarray, actual: np.ndarray, probabilities: np.ndarray
+) -> None:
+    """Write mistakes.json: how many there are, and the first of them with their images, for the report."""
+    shown = [
+        {
+            "index": int(index),
+            "actual": int(actual[index]),
+            "predicted": int(probabilities[index].argmax()),
+            "probability": float(probabilities[index].max()),
+            "png": figures.as_png(images[index]),
+        }
+        for index in mistakes[:MAX_MISTAKES]
+    ]
+    write_json(path, {"test_images": len(actual), "count": len(mistakes), "mistakes": shown})
+
+
+def _draw_mistakes(
+    path: Path,
+    mistakes: np.ndarray,
+    images: np.ndarray,
+    actual: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[str],
+) -> None:
+    shown = mistakes[:MAX_MISTAKES]
+    titles = [
+        f"{names[actual[index]]} taken for {names[row.argmax()]}\n{row.max():.1%} sure"
+        for index, row in zip(shown, probabilities[shown], strict=True)
+    ]
+    heading = f"the {len(shown)} most confident of {len(mistakes)} mistakes" if len(mistakes) else "no mistakes"
     figures.images(images[shown], titles, ["tab:red"] * len(shown), path, heading)

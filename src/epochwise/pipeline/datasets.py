@@ -24,6 +24,7 @@ def check_data(cfg: DictConfig) -> None:
     """Raise InputError if the source is missing or damaged, or if its size does not fit `cfg`. Downloads nothing."""
     source = cfg.prepare.source
     shape = _shape(source, sources.content_identity(source), cache_folder())
+    sources.class_names(source, shape.classes)
     check_split(cfg, shape)
     check_network(cfg, shape.image)
 

@@ -12,6 +12,7 @@ from epochwise.runs.record import FINISHED, RunRecord
 from epochwise.training.history import History, read_history, write_history
 
 RECORD = "run.json"
+REPORT = "report.html"
 READ_SETTINGS: dict[str, type] = {  # keys of config.yaml that are read when it is an earlier run's, and their types
     "prepare.source": str,
     **dict.fromkeys(("seed", "prepare.validation_size", "prepare.train_size", "prepare.split_seed"), int),
@@ -57,9 +58,14 @@ class RunDirectory:
     def metrics(self) -> Path:
         return self.evaluation / "metrics.json"
 
+    @property
+    def report(self) -> Path:
+        """Exists only if `epochwise report` was asked for it; MLflow has one of each run."""
+        return self.evaluation / REPORT
+
     def clear(self) -> None:
         """Remove an earlier run's results, so that none of them is taken for those of the run that starts."""
-        for path in (self.history, self.model, self.path / "metrics.json", self.diff):
+        for path in (self.history, self.model, self.path / "metrics.json", self.path / REPORT, self.diff):
             path.unlink(missing_ok=True)
 
     def write_config(self, cfg: DictConfig) -> None:

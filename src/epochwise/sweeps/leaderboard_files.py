@@ -1,11 +1,13 @@
-"""The files of a leaderboard, beside sweep.json: leaderboard.{csv,json,md}, curves.png and heat_map.png."""
+"""The files of a leaderboard, beside sweep.json: leaderboard.{csv,json,md}, report.html, curves.png, heat_map.png."""
 
 from pathlib import Path
 
 from epochwise.common.files import write_text
+from epochwise.report.content import Report, ReportedRun, ReportedSetting
+from epochwise.runs.directory import REPORT
 from epochwise.sweeps.curves import trajectory_curves
 from epochwise.sweeps.leaderboard import Leaderboard
-from epochwise.sweeps.table import as_text, plain
+from epochwise.sweeps.table import as_text, notes, plain, problems, rows
 
 TEXTS = {"leaderboard.csv": "csv", "leaderboard.json": "json", "leaderboard.md": "markdown"}
 CURVES, HEAT_MAP = "curves.png", "heat_map.png"
@@ -13,18 +15,52 @@ MAX_CURVES = 10  # in one picture; more cannot be distinguished
 
 
 def write(leaderboard: Leaderboard) -> None:
-    """Write all files. Pictures are drawn only if one is missing or the leaderboard has changed since they were."""
+    """Write all files. Pictures and report are made only if one is missing or the leaderboard has changed since."""
     folder, texts = leaderboard.sweep.folder, {name: as_text(leaderboard, form) for name, form in TEXTS.items()}
     pictures = _pictures(leaderboard)
-    up_to_date = all((folder / name).is_file() for name in pictures) and _holds(folder, texts)
+    up_to_date = all((folder / name).is_file() for name in (*pictures, REPORT)) and _holds(folder, texts)
     if not up_to_date:
         _draw(leaderboard, pictures)
+        write_report(leaderboard)
     for name, text in texts.items():  # after the pictures, because they say what the pictures show
         write_text(folder / name, text)
 
 
+def write_report(leaderboard: Leaderboard) -> Path:
+    """Write report.html into the sweep's folder, and return its path."""
+    from epochwise.report.page import render  # imports Jinja2
+
+    path = leaderboard.sweep.folder / REPORT
+    write_text(path, render(sweep_report(leaderboard)))
+    return path
+
+
+def sweep_report(leaderboard: Leaderboard) -> Report:
+    """What the report of a sweep shows."""
+    settings = [
+        ReportedSetting(
+            {key: setting.parameters[key] for key in leaderboard.keys},
+            [
+                ReportedRun(result.run, result.record, result.metrics, result.point.parameters)
+                for result in setting.results
+            ],
+            {name: value for name, value in row.items() if value is None or isinstance(value, (int, float))},
+        )
+        for setting, row in zip(leaderboard.settings, rows(leaderboard), strict=True)
+    ]
+    return Report(
+        title=f"sweep {leaderboard.sweep.id}",
+        command=leaderboard.sweep.command,
+        validation=leaderboard.validation,
+        keys=leaderboard.keys,
+        settings=settings,
+        notes=notes(leaderboard),
+        problems=problems(leaderboard),
+    )
+
+
 def existing(leaderboard: Leaderboard) -> list[Path]:
-    paths = [leaderboard.sweep.folder / name for name in (*TEXTS, CURVES, HEAT_MAP)]
+    paths = [leaderboard.sweep.folder / name for name in (*TEXTS, REPORT, CURVES, HEAT_MAP)]
     return [path for path in paths if path.is_file()]
 
 

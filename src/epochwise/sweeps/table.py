@@ -59,13 +59,23 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
     return heads, lines
 
 
-def footer(leaderboard: Leaderboard) -> list[str]:
-    """The lines below the table: how it is ranked, costs, failures, and how to use the best run."""
+def notes(leaderboard: Leaderboard) -> list[str]:
+    """How the settings are ranked, what their runs cost, and which points are the same run."""
     lines = [*_ranking(leaderboard), _cost(leaderboard)] if leaderboard.settings else []
-    lines += _same_runs(leaderboard)
-    lines += [f"failed: {name}: {reason}" for name, reason in leaderboard.failures]
+    return lines + _same_runs(leaderboard)
+
+
+def problems(leaderboard: Leaderboard) -> list[str]:
+    """The points that failed, with the reason, and those that were not run."""
+    lines = [f"failed: {name}: {reason}" for name, reason in leaderboard.failures]
     if leaderboard.missing:
         lines.append(f"not run yet: {'; '.join(leaderboard.missing)}; the same command runs what is missing")
+    return lines
+
+
+def footer(leaderboard: Leaderboard) -> list[str]:
+    """The lines below the table: notes, problems, and how to use the best run."""
+    lines = notes(leaderboard) + problems(leaderboard)
     if leaderboard.best:
         command = f"epochwise promote {leaderboard.best.record.run_id} --params && dvc repro"
         lines.append(f"to make the best run the pipeline's default: {command}")

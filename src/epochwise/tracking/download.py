@@ -8,7 +8,7 @@ from typing import Any
 
 from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.errors import InputError
-from epochwise.runs.directory import RECORD, RunDirectory
+from epochwise.runs.directory import RECORD, REPORT, RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
 from epochwise.tracking.models import MODEL_FILE, NAME
 from epochwise.tracking.redacted_errors import warn
@@ -30,7 +30,7 @@ def fetch_run(root: Path, run_id: str, directory: Path) -> None:
     with as_input_error(f"{run_id}: no run with a model here or in MLflow"):
         client = Server(root).client
         for item in [*client.list_artifacts(run_id), *client.list_artifacts(run_id, EVALUATION)]:
-            if not item.is_dir:
+            if not item.is_dir and item.path != REPORT:  # which names the directory that it was made for
                 _download(client, run_id, item.path, directory)
         _download(client, run_id, f"{NAME}/{MODEL_FILE}", directory)
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from epochwise.common.directory_locks import try_lock_directory
-from epochwise.common.files import file_digest
+from epochwise.common.files import file_digest, write_text
 from epochwise.evaluation.file_names import EVALUATION_FILES
-from epochwise.runs.directory import RunDirectory
+from epochwise.report.content import report_of_run
+from epochwise.runs.directory import REPORT, RunDirectory
 from epochwise.runs.record import FINISHED, RUNNING, RunRecord
 from epochwise.tracking.models import has_model, log_model
 from epochwise.tracking.server import LONGEST_FAILURE, TOKEN_TAG, Run, Server
@@ -142,7 +143,7 @@ class RunMirror:
         return metrics if summarize(history).items() <= metrics.items() else {}
 
     def _log_files(self, run_id: str, record: RunRecord, evaluated: bool, logged: dict[str, str]) -> None:
-        """Log the files and the model that MLflow lacks or has otherwise, then run.json, then the hash of each.
+        """Log the files and the model that MLflow lacks or has otherwise, then run.json and report, then all hashes.
 
         `logged` are the hashes that MLflow has so far.
         """
@@ -162,12 +163,18 @@ class RunMirror:
                 meta = record.mlflow["dataset"]["meta"]
                 log_model(self.server, run_id, self.run.model, meta["image_shape"], meta["classes"])
         with tempfile.TemporaryDirectory() as scratch:
-            name = self.run.record.name
-            published = Path(scratch) / name
-            self.as_published(record).write(published)
-            hashes[name] = file_digest(published)
-            if logged.get(name) != hashes[name] or name not in present:
-                client.log_artifact(run_id, str(published))
+            made = [Path(scratch) / self.run.record.name]
+            published = self.as_published(record)
+            published.write(made[0])
+            if evaluated:
+                from epochwise.report.page import render  # imports Jinja2
+
+                made.append(Path(scratch) / REPORT)
+                write_text(made[1], render(report_of_run(self.run, published)))
+            for path in made:
+                hashes[path.name] = file_digest(path)
+                if logged.get(path.name) != hashes[path.name] or path.name not in present:
+                    client.log_artifact(run_id, str(path))
         if logged != hashes:
             self.server.log(run_id, tags={FILES_TAG: json.dumps(hashes)})
 

@@ -39,7 +39,7 @@ def train(
     data: PreparedData,
     store: Path | None,
     report: Callable[[Progress], None],
-    report_steps: Callable[[int, int], None],
+    report_steps: Callable[[int, int], None] = lambda epoch, steps: None,
 ) -> Training:
     """Train for `cfg.train.epochs` and return the network. `report` is called after each epoch, its state being kept.
 

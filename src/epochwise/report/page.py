@@ -1,0 +1,188 @@
+"""Write the page: content and charts into the template, and what its script needs as JSON."""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from epochwise.config.schema import parameter_keys
+from epochwise.evaluation.class_metrics import class_metrics
+from epochwise.report import charts
+from epochwise.report.content import Report, ReportedRun, ReportedSetting
+from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
+
+MAX_CURVES = 200  # in one chart; of more settings the best are drawn
+MAX_WITH_IMAGES = 60  # runs whose mistakes are in the page as images, the best first
+MAX_WRONG = 2000  # mistakes of a run that is compared with others image by image
+RUN_CURVES = (("loss", ("loss", "val_loss"), min), ("accuracy", ("accuracy", "val_accuracy"), max))
+
+
+def render(report: Report) -> str:
+    """The whole page, as HTML that needs no other file."""
+    runs = report.runs
+    names = _short_names(report.keys)
+    labels = [_setting_label(setting, names) for setting in report.settings]
+    seeds = any(len(setting.runs) > 1 for setting in report.settings)
+    run_labels = [
+        _run_label(run, label, seeds)
+        for setting, label in zip(report.settings, labels, strict=True)
+        for run in setting.runs
+    ]
+    trunks = shared_epochs(runs, run_labels, [_trunk_label(report, run, names, seeds) for run in runs])
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            names=names,
+            labels=labels,
+            seeds=seeds,
+            run_labels=run_labels,
+            line_charts=_line_charts(report, names),
+            curves_left_out=max(0, len(report.settings) - MAX_CURVES),
+            heat_maps=charts.heat_maps(report.settings, report.keys, names),
+            parallel=charts.parallel_coordinates(report.settings, report.keys, names, labels),
+            trunks=trunks,
+            epochs_once=distinct_epochs(trunks),
+            epochs_alone=sum(run.record.epochs for run in runs),
+            data_sets=_data_sets(runs),
+            lineage=_lineage(runs),
+            shown=charts.shown,
+            page_data=_page_data(report, run_labels),
+        )
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    loader = PackageLoader("epochwise.report")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+
+
+def _short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last word of each key; the whole key where two of them end in the same word."""
+    last = [key.split(".")[-1] for key in keys]
+    return {key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)}
+
+
+def _setting_label(setting: ReportedSetting, names: dict[str, str], without_epochs: bool = False) -> str:
+    """The values that set a setting apart: `epochs=12 dense_dropout=0.5`."""
+    shown = {key: value for key, value in setting.values.items() if key != "train.epochs" or not without_epochs}
+    return " ".join(f"{names[key]}={charts.shown(value)}" for key, value in shown.items())
+
+
+def _run_label(run: ReportedRun, setting: str, seeds: bool) -> str:
+    seed = f"seed={run.parameters.get('seed')}" if seeds else ""
+    return f"{setting} {seed}".strip() or run.record.name or run.id
+
+
+def _trunk_label(report: Report, run: ReportedRun, names: dict[str, str], seeds: bool) -> str:
+    """What the runs of a trajectory have in common among all that the sweep varies."""
+    keys = [key for key in report.keys if key not in ("train.epochs", "train.cooldown_epochs")]
+    values = [f"{names[key]}={charts.shown(run.parameters[key])}" for key in keys]
+    return " ".join([*values, *([f"seed={run.parameters.get('seed')}"] if seeds else [])]) or "all runs"
+
+
+def _line_charts(report: Report, names: dict[str, str]) -> list[charts.LineChart]:
+    settings = report.settings[:MAX_CURVES]
+    if not settings:
+        return []
+    if len(report.runs) > 1:
+
+        def label(setting: ReportedSetting, without_epochs: bool = False) -> str:
+            return _setting_label(setting, names, without_epochs) or "all runs"
+
+        return [
+            charts.line_chart(metric, charts.setting_series(settings, metric, label))
+            for metric in ("val_accuracy", "val_loss")
+        ]
+    history = report.runs[0].history
+    made = []
+    for title, metrics, best in RUN_CURVES:
+        row = best(history, key=lambda row, name=metrics[1]: row[name])  # type: ignore[misc]
+        word = "lowest" if best is min else "highest"
+        mark = {int(row["epoch"]): f"{word} {metrics[1]}: epoch {row['epoch']}"}
+        made.append(charts.line_chart(title, charts.run_series(history, metrics, {metrics[1]: mark})))
+    return made
+
+
+def _data_sets(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
+    """Each data set that the runs were trained on: where it is from, its sizes, its hash and how many runs used it."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        sha256 = run.record.data_sha256
+        if sha256 not in found:
+            meta = run.record.mlflow.get("dataset", {}).get("meta", {})
+            source = str(run.parameters.get("prepare.source", ""))
+            found[sha256] = {
+                "source": source,
+                "shape": "×".join(map(str, meta.get("image_shape", []))),
+                "classes": meta.get("classes", ""),
+                "train": meta.get("train_images", ""),
+                "validation": meta.get("validation_images", ""),
+                "test": meta.get("test_images", ""),
+                "sha256": sha256,
+                "runs": 0,
+            }
+        found[sha256]["runs"] += 1
+    return list(found.values())
+
+
+def _lineage(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
+    """Each commit, version and machine that runs were made with, and how many."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        record, tags = run.record, run.record.mlflow.get("tags", {})
+        versions = record.identity.get("versions", {})
+        entry = {
+            "commit": record.git_commit or "",
+            "dirty": record.git_dirty,
+            "versions": ", ".join(
+                f"{name} {number}" for name, number in [("python", tags.get("version.python", "")), *versions.items()]
+            ),
+            "cpu": tags.get("cpu", ""),
+            "runs": 0,
+        }
+        key = json.dumps(entry, sort_keys=True)
+        found.setdefault(key, entry)["runs"] += 1
+    return list(found.values())
+
+
+def _page_data(report: Report, run_labels: list[str]) -> str:
+    """What the script compares, as JSON that can stand in a script element."""
+    images: dict[str, str] = {}
+    numbers: dict[str, int] = {}  # of data sets
+    runs = []
+    for place, (run, label) in enumerate(zip(report.runs, run_labels, strict=True)):
+        data = numbers.setdefault(run.record.data_sha256, len(numbers))
+        classified = run.classified
+        mistakes = run.mistakes if place < MAX_WITH_IMAGES else []
+        for mistake in mistakes:
+            images[f"{data}:{mistake.index}"] = mistake.png
+        wrong = classified.wrong if classified and len(classified.wrong) <= MAX_WRONG else None
+        runs.append(
+            {
+                "label": label,
+                "id": run.id,
+                "folder": run.folder,
+                "data": data,
+                "parameters": [charts.shown(run.parameters.get(key, "")) for key in parameter_keys()],
+                "metrics": {name: value for name, value in run.metrics.items() if isinstance(value, (int, float))},
+                "history": [
+                    [row["loss"], row["accuracy"], row["val_loss"], row["val_accuracy"]] for row in run.history
+                ],
+                "counts": classified and classified.counts,
+                "classes": classified
+                and [[round(part, 6) for part in row] for row in class_metrics(classified.counts)],
+                "names": run.class_names,
+                "wrong": wrong,
+                "test_images": classified and sum(map(sum, classified.counts)),
+                "mistakes": [[m.index, m.actual, m.predicted, round(m.probability, 4)] for m in mistakes],
+                "weights": run.record.weights_sha256,
+                "commit": run.record.git_commit,
+            }
+        )
+    content = {"keys": parameter_keys(), "runs": runs, "images": images}
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,177 @@
+"""report.html, from run directories made by hand: what it says, that it is the same again, how large and how fast."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import A_RECORD
+from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from epochwise.common.files import write_json, write_text
+from epochwise.evaluation.class_metrics import class_metrics
+from epochwise.report.charts import ticks
+from epochwise.report.content import ReportedRun
+from epochwise.report.page import MAX_WITH_IMAGES
+from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
+from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import RunRecord
+from epochwise.sweeps import leaderboard_files
+from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.table import as_text
+
+pytestmark = pytest.mark.usefixtures("bare_project")
+
+PNG = base64.b64encode(b"\x89PNG of a digit" * 20).decode()
+
+
+def evaluated(folder: Path, seed: int, images: int = 10_000, wrong: int = 90, classes: int = 10) -> None:
+    """What evaluate writes about each test image, in the size of MNIST's."""
+    draw = np.random.default_rng(0)
+    actual = draw.integers(0, classes, images)
+    predicted, mistaken = actual.copy(), np.random.default_rng(seed).choice(images, wrong, replace=False)
+    predicted[mistaken] = (actual[mistaken] + 1) % classes
+    lines = "".join(f"{one},{other}\n" for one, other in zip(actual, predicted, strict=True))
+    write_text(folder / "confusion_matrix.csv", f"actual,predicted\n{lines}")
+    kept = [
+        {"index": int(i), "actual": int(actual[i]), "predicted": int(predicted[i]), "probability": 0.9, "png": PNG}
+        for i in mistaken[:24]
+    ]
+    write_json(folder / "mistakes.json", {"test_images": images, "count": wrong, "mistakes": kept})
+
+
+def grid_sweep(root: Path, epochs: list[int], dropouts: list[float], seeds: list[int]) -> SweepRecord:
+    grid = [(e, d, s) for e in epochs for d in dropouts for s in seeds]
+    points = [point(job, train__epochs=e, model__dense_dropout=d, seed=s) for job, (e, d, s) in enumerate(grid)]
+    varied = ["train.epochs", "model.dense_dropout", *(["seed"] if len(seeds) > 1 else [])]
+    sweep = make_sweep(root, varied, *points)
+    for job, (e, d, s) in enumerate(grid):
+        folder = sweep.folder / str(job)
+        score = 0.9 + 0.01 * d + 0.001 * e + 0.0001 * s
+        finish(folder, job, score, score - 0.01, trajectory=f"{d} {s}", epochs=e)
+        evaluated(folder, job)
+    return sweep
+
+
+def page_of(root: Path, sweep: SweepRecord) -> str:
+    return leaderboard_files.write_report(make_leaderboard(root, sweep)).read_text()
+
+
+def data_of(page: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page).group(1))
+
+
+def values_of(page: str) -> list[list[str]]:
+    """The unrounded values of the leaderboard's rows."""
+    bodies = re.search(r'<table id="settings".*?</table>', page, re.DOTALL).group().split("<tbody>")[1:]
+    return [re.findall(r'data-value="([^"]*)"', body) for body in bodies]
+
+
+def test_its_numbers_are_those_of_compare(tmp_path):
+    sweep = grid_sweep(tmp_path, [2, 4], [0.25, 0.5], [0, 1, 2])
+    page = page_of(tmp_path, sweep)
+    rows = json.loads(as_text(make_leaderboard(tmp_path, sweep), "json"))["rows"]
+    shown = values_of(page)
+    assert len(shown) == len(rows) == 4
+    keys = ["rank", "train.epochs", "model.dense_dropout", "n", "val_accuracy", "val_loss", "best_epoch"]
+    keys += ["test_accuracy", "test_loss", "epochs_trained", "epochs_reused", "train_seconds"]
+    for values, row in zip(shown, rows, strict=True):
+        assert [float(value) for value in values] == [row[key] for key in keys]
+    runs = data_of(page)["runs"]
+    assert [run["id"] for run in runs] == [run for row in rows for run in row["runs"]]
+    for run, row in zip(runs[::3], rows, strict=True):
+        assert run["metrics"]["val_accuracy"] == pytest.approx(row["val_accuracy"], abs=2e-4)
+
+
+def test_it_is_the_same_bytes_again_and_asks_for_nothing(tmp_path):
+    sweep = grid_sweep(tmp_path, [2, 4], [0.25, 0.5], [0])
+    page = page_of(tmp_path, sweep)
+    assert page_of(tmp_path, sweep) == page
+    assert not re.search(r'(?:src|href|url)\s*[=(]\s*["\']?(?:https?:)?//', page)
+    assert re.findall(r'href="([^#"][^"]*)"', page) == ["data:,"]
+
+
+def test_18_runs_fit_into_a_megabyte(tmp_path):
+    page = page_of(tmp_path, grid_sweep(tmp_path, [2, 4, 6, 8, 10, 12], [0.25, 0.5, 0.75], [0]))
+    assert len(data_of(page)["runs"]) == 18
+    assert len(page.encode()) < 1_000_000
+
+
+def test_of_many_runs_the_best_have_images_and_all_have_rows(tmp_path):
+    page = page_of(tmp_path, grid_sweep(tmp_path, [2], [number / 100 for number in range(70)], [0]))
+    data = data_of(page)
+    assert len(data["runs"]) == len(values_of(page)) == 70
+    assert [bool(run["mistakes"]) for run in data["runs"]] == [place < MAX_WITH_IMAGES for place in range(70)]
+
+
+def test_names_are_never_read_as_html_or_script(tmp_path):
+    sweep = grid_sweep(tmp_path, [2], [0.25, 0.5], [0])
+    record = json.loads((sweep.folder / "0/run.json").read_text())
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    write_json(sweep.folder / "0/run.json", record | {"name": evil, "run_id": evil, "mlflow": {"tags": {"cpu": evil}}})
+    page = page_of(tmp_path, sweep)
+    assert "<script>alert" not in page and "<img src=x" not in page
+    assert any(run["id"] == evil for run in data_of(page)["runs"])
+
+
+def test_a_run_without_predictions_is_shown_without_them(tmp_path):
+    sweep = grid_sweep(tmp_path, [2], [0.25, 0.5, 0.75], [0])
+    (sweep.folder / "0/confusion_matrix.csv").unlink()
+    (sweep.folder / "1/confusion_matrix.csv").write_text("actual,predicted\n1\n")
+    (sweep.folder / "1/mistakes.json").write_text("[]")
+    runs = {run["id"]: run for run in data_of(page_of(tmp_path, sweep))["runs"]}
+    assert [bool(runs[f"run{job}"]["counts"]) for job in range(3)] == [False, False, True]
+    assert runs["run1"]["mistakes"] == []
+
+
+def test_nothing_finished_is_a_page_that_says_so(tmp_path):
+    page = page_of(tmp_path, make_sweep(tmp_path, ["seed"], point(0, seed=0), failures={0: "ValueError: <boom>"}))
+    assert "No run is finished yet." in page and "failed: seed=0: ValueError: &lt;boom&gt;" in page
+
+
+def test_it_compares_predictions_image_by_image(tmp_path):
+    sweep = grid_sweep(tmp_path, [2], [0.25], [0])
+    (run,) = data_of(page_of(tmp_path, sweep))["runs"]
+    lines = (sweep.folder / "0/confusion_matrix.csv").read_text().splitlines()[1:]
+    pairs = np.array([list(map(int, line.split(","))) for line in lines])
+    expected = confusion_matrix(pairs[:, 0], pairs[:, 1])
+    assert run["counts"] == expected.tolist()
+    wrong = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
+    assert run["wrong"] == {str(index): int(pairs[index, 1]) for index in wrong}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_class_metrics_are_scikit_learns(seed):
+    draw = np.random.default_rng(seed)
+    actual, predicted = draw.integers(0, 6, 500), draw.integers(0, 5, 500)  # class 5 is never predicted
+    counts = confusion_matrix(actual, predicted, labels=range(7))  # and class 6 is not there
+    options = {"labels": range(7), "zero_division": 0}
+    precision, recall, f1, images = precision_recall_fscore_support(actual, predicted, **options)
+    found = class_metrics(counts.tolist())
+    for values, expected in zip(zip(*found, strict=True), (images, precision, recall, f1), strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+def test_cooldowns_are_branches_of_the_epochs_that_they_share(tmp_path):
+    def run(epochs: int, cooldown: int) -> ReportedRun:
+        own = {"train.epochs": epochs, "train.cooldown_epochs": cooldown} if cooldown else {}
+        identity = {"parameters": {"seed": 0} | own, "data": "d"}
+        record = RunRecord(**A_RECORD | {"epochs": epochs, "identity": identity})
+        return ReportedRun(RunDirectory(tmp_path), record, {}, {})
+
+    runs = [run(6, 0), run(4, 1), run(8, 2)]
+    (trunk,) = shared_epochs(runs, ["six", "four", "eight"], ["all"] * 3)
+    assert (trunk.last, trunk.longest, trunk.ends) == (6, 8, {6: "six"})
+    assert [(branch.first, branch.last, branch.run) for branch in trunk.branches] == [(4, 4, "four"), (7, 8, "eight")]
+    assert distinct_epochs([trunk]) == 6 + 1 + 2
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9, 0.99), (0, 1), (0.001, 0.0013), (-3, 250), (7, 7), (1e-9, 2e-9)])
+def test_ticks_are_few_and_inside(low, high):
+    found = ticks(low, high)
+    assert 1 <= len(found) <= 7
+    assert all(low - 1e-12 <= value <= high + 1e-12 for value in found)
