@@ -35,10 +35,8 @@ lint: setup
 	mypy
 	codespell *.md Makefile pyproject.toml conf docs src tests benchmarks
 
-# The light server: `mlflow ui` alone starts 15 processes for jobs that nothing here uses.
 ui: setup
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server \
-	    --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --workers 1 --host 127.0.0.1 --port 5000
+	@epochwise ui
 
 # Ratios, not seconds: machines are noisy. docs/performance.md has the longer ones, too.
 bench: setup

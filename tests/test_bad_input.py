@@ -508,7 +508,7 @@ RUN_DIRECTORIES = [
     ),
     Case("no run to publish", nothing, PUBLISH, "a run/run.json: not readable"),
     Case("a run that lacks what MLflow shows", run_directory("a run"), PUBLISH, "lacks token, name, started"),
-    Case("an unknown run", nothing, ("promote", "nope"), "nope: no run of this id"),
+    Case("an unknown run", nothing, ("promote", "nope"), "nope: no run with a model here or in MLflow"),
     Case("an unknown run again", nothing, ("reproduce", "nope"), "nope: no run"),
     Case("no sweep", nothing, COMPARE, "no sweep; there is none in multirun/"),
     Case("sweep.json cut off", sweep("{"), COMPARE, "no sweep; there is none"),
@@ -516,7 +516,12 @@ RUN_DIRECTORIES = [
         "sweep.json cut off, named", sweep("{"), (*COMPARE, "--sweep", "multirun/day/time"), "sweep.json: not readable"
     ),
     Case("sweep.json without content", sweep("{}"), (*COMPARE, "--sweep", "multirun/day/time"), "not a sweep's record"),
-    Case("a folder that is a file", write("outputs", ""), ("promote", "nope"), "nope: no run of this id"),
+    Case(
+        "a folder that is a file",
+        write("outputs", ""),
+        ("promote", "nope"),
+        "nope: no run with a model here or in MLflow",
+    ),
 ]
 CASES = [*CONFIGURATIONS, *ARCHIVES, *IDX_FOLDERS, *PICTURES, *MODELS, *RUN_DIRECTORIES]
 

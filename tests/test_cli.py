@@ -27,7 +27,11 @@ from conftest import clean_environment
         (["run", "model.dense_dropout=1"], "error: model.dense_dropout must be in [0, 1), got 1.0 (command line)"),
         (["run", "--bogus"], "unrecognized arguments: --bogus"),
         (["train", "--bogus"], "No such option"),
-        (["bogus"], "No such command 'bogus'"),
+        (["bogus"], "no command bogus; `epochwise --help` lists them"),
+        (["promot"], "no command promot; did you mean promote?"),
+        (["run", "-m"], "-m needs a grid: a key with several values, such as train.epochs=2,4"),
+        (["run", "--epochs", "3"], "unrecognized arguments: --epochs; a parameter is typed key=value"),
+        (["ui"], "no runs to show yet: `epochwise run` or `make repro` makes one"),
     ],
 )
 def test_refusal_is_one_line_and_exit_2_and_leaves_nothing(project, command, says):

@@ -3,21 +3,25 @@
 Each command imports what it needs when it runs, so that help and refusals come at once.
 """
 
+import difflib
 import errno
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from epochwise import __version__
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.paths import find_root
 from epochwise.common.processes import exit_on_sigterm
 
+COMPLETION = "_EPOCHWISE_COMPLETE"  # the variable by which a shell asks for completions
 FORMATS = ("table", "markdown", "csv", "json")
 OUTPUTS_REMOVED = " (once that is mended, `dvc checkout --force` brings back the outputs that DVC has removed)"
 
@@ -25,9 +29,14 @@ OUTPUTS_REMOVED = " (once that is mended, `dvc checkout --force` brings back the
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; without `arguments`, that of sys.argv.
 
-    Exit code 0 is success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM.
+    Exit code 0 is success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM, 141 a reader of the output that
+    has gone.
     """
     exit_on_sigterm()
+    if instruction := os.environ.get(COMPLETION):
+        from epochwise.commands.completion import answer_shell
+
+        sys.exit(answer_shell(epochwise, COMPLETION, instruction))
     try:
         with epochwise.make_context("epochwise", list(sys.argv[1:] if arguments is None else arguments)) as context:
             epochwise.invoke(context)
@@ -37,6 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
         _end(error.format_message(), 2)
     except InputError as error:
         _end(f"{error}{OUTPUTS_REMOVED if 'DVC_STAGE' in os.environ else ''}", 2)
+    except BrokenPipeError:  # `epochwise compare | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        sys.exit(128 + signal.SIGPIPE)
     except (RunError, OSError) as error:
         refused = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG  # whatever argument it was
         _end(str(error), 2 if refused else 1)
@@ -75,6 +87,27 @@ class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of this file, which is that of use
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command if there is none of this name."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; `epochwise --help` lists them"
+            raise click.UsageError(f"no command {args[0]}{hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _completer(name: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """A function of `commands/completion.py`, which is imported when a shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from epochwise.commands import completion
+
+        return getattr(completion, name)(context, parameter, incomplete)
+
+    return complete
+
 
 @click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="epochwise %(version)s")
@@ -87,7 +120,8 @@ def epochwise(context: click.Context) -> None:
 
 def _stage(name: str, summary: str) -> Callable[[Callable[..., None]], click.Command]:
     """A command that takes key=value overrides."""
-    overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+    completer = _completer("complete_overrides")
+    overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completer)
 
     def decorate(command: Callable[..., None]) -> click.Command:
         help_text = f"{summary}\n\nKEY=VALUE overrides a parameter: epochwise {name} train.epochs=3"
@@ -102,7 +136,7 @@ def _stage(name: str, summary: str) -> Callable[[Callable[..., None]], click.Com
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     short_help="Run all stages for one configuration or a grid.",
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=_completer("complete_overrides"))
 @in_project
 def run(arguments: tuple[str, ...], typed_in: Path) -> None:
     """Run all stages for one configuration (key=value …) or, with -m, for every point of a grid."""
@@ -112,7 +146,12 @@ def run(arguments: tuple[str, ...], typed_in: Path) -> None:
 
 
 @epochwise.command("compare", short_help="Print the leaderboard of a sweep.")
-@click.option("--sweep", metavar="ID", help="The sweep's id or directory (default: the latest sweep).")
+@click.option(
+    "--sweep",
+    metavar="ID",
+    help="The sweep's id or directory (default: the latest sweep).",
+    shell_complete=_completer("complete_sweeps"),
+)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @in_project
 def compare(sweep: str | None, form: str, typed_in: Path) -> None:
@@ -130,7 +169,7 @@ def compare(sweep: str | None, form: str, typed_in: Path) -> None:
 
 
 @epochwise.command("report", short_help="Write report.html for a sweep or a run.")
-@click.argument("wanted", required=False, metavar="[SWEEP|RUN]")
+@click.argument("wanted", required=False, metavar="[SWEEP|RUN]", shell_complete=_completer("complete_reports"))
 @in_project
 def report(wanted: str | None, typed_in: Path) -> None:
     """Write report.html, a page that opens anywhere, for a sweep or a run (default: the latest).
@@ -150,6 +189,7 @@ def report(wanted: str | None, typed_in: Path) -> None:
     "--model",
     metavar="champion|RUN_ID|PATH",
     help="The registry's champion, a run's id, or a run directory (default: models).",
+    shell_complete=_completer("complete_models"),
 )
 @click.option("--out", default="predictions.png", show_default=True, metavar="PNG", help="The picture to write.")
 @in_project
@@ -163,18 +203,31 @@ def predict(
 
 
 @epochwise.command("promote", short_help="Make a run the champion in MLflow's registry.")
-@click.argument("run_id", required=False, metavar="[RUN_ID]")
-@click.option("--sweep", metavar="ID", help="Take the best run of this sweep (default: of the latest one).")
+@click.argument("run_id", required=False, metavar="[RUN_ID]", shell_complete=_completer("complete_runs"))
+@click.option(
+    "--sweep",
+    metavar="ID",
+    help="Take the best run of this sweep (default: of the latest one).",
+    shell_complete=_completer("complete_sweeps"),
+)
 @click.option("--force", is_flag=True, help="Replace a champion that is better or not comparable.")
 @click.option("--params", "write_params", is_flag=True, help="Also write the run's parameters into params.yaml.")
+@click.option("--data", "write_data", is_flag=True, help="With --params: also those of prepare, which decide the data.")
 @in_project
-def promote(run_id: str | None, sweep: str | None, force: bool, write_params: bool, typed_in: Path) -> None:
-    """Make a run the champion in MLflow's registry: RUN_ID, or the best of a sweep on validation."""
+def promote(
+    run_id: str | None, sweep: str | None, force: bool, write_params: bool, write_data: bool, typed_in: Path
+) -> None:
+    """Make a run the champion of its data set in MLflow's registry: RUN_ID, or the best of a sweep on validation.
+
+    Of several seeds of the best setting, the run with the median val_accuracy is taken.
+    """
     if run_id and sweep:
         raise InputError("--sweep names where the best run is looked for; leave it out if you name the run")
+    if write_data and not write_params:
+        raise InputError("--data says what --params writes; give both")
     from epochwise.commands.promote import promote
 
-    promote(run_id, _path_or_id(typed_in, sweep), force, write_params)
+    promote(run_id, _path_or_id(typed_in, sweep), force, write_params, write_data)
 
 
 @epochwise.command("publish", short_help="Log to MLflow what it lacks of the runs on disk.")
@@ -191,13 +244,23 @@ def publish(folders: tuple[str, ...], typed_in: Path) -> None:
 
 
 @epochwise.command("reproduce", short_help="Train a run again from nothing and compare.")
-@click.argument("run_id", metavar="RUN_ID")
+@click.argument("run_id", metavar="RUN_ID", shell_complete=_completer("complete_runs"))
 @in_project
 def reproduce(run_id: str, typed_in: Path) -> None:
     """Train a run again from nothing, with its own code and data, and say whether the result is the same."""
     from epochwise.commands.reproduce import reproduce
 
     reproduce(run_id)
+
+
+@epochwise.command("ui", short_help="Show the runs in MLflow's pages.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port (default: the first free one from 5000 on).")
+@in_project
+def ui(port: int | None, typed_in: Path) -> None:
+    """Show the runs in MLflow's pages, until Ctrl-C."""
+    from epochwise.commands.ui import ui
+
+    ui(port)
 
 
 @_stage("check", "Check configuration, data and dvc.yaml.")

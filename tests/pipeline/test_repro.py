@@ -30,7 +30,7 @@ def outs(project) -> dict[str, str]:
 def test_three_stages_run_and_say_accuracy_and_where_the_run_is(reproduced, run):
     running = [line for line in reproduced.printed.splitlines() if line.startswith("Running stage")]
     assert running == [f"Running stage '{stage}':" for stage in ("prepare", "train", "evaluate")]
-    assert f"test accuracy {run.data.metrics['test_accuracy']:.4f}" in reproduced.printed
+    assert f"test_accuracy {run.data.metrics['test_accuracy']:.4f}" in reproduced.printed
     assert (
         f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
         in reproduced.printed

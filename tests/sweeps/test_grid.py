@@ -34,7 +34,16 @@ def test_what_cannot_be_swept_is_refused_and_leaves_nothing(project, typed, mess
 
 
 def test_help_and_info_run_nothing(project):
-    assert "Powered by Hydra" in project.cli("run", "-m", "--help", "train.epochs=1,2").stdout
+    assert "Powered by Hydra" in project.cli("run", "--hydra-help").stdout
+    printed = project.cli("run", "-m", "--help", "train.epochs=1,2").stdout
+    for word in (
+        "--multirun",
+        "experiment=fast",
+        "+sweep=grid",
+        "hydra/launcher=serial|parallel",
+        "dense_dropout: 0.5",
+    ):
+        assert word in printed
     done = project.cli("run", "+sweep=grid", "--info", "plugins")
     assert done.returncode == 0 and done.stdout and "train.epochs" not in done.stdout
     assert not (project.path / "multirun").exists()

@@ -21,7 +21,7 @@ def test_settings_are_ranked_by_validation_and_never_by_the_test_set(tmp_path):
     ranked = [setting.parameters["model.dense_dropout"] for setting in leaderboard.settings]
     assert ranked == [0.3, 0.2, 0.1], "equals by val_loss"
     assert leaderboard.best.record.run_id == "run2"
-    assert "epochwise promote run2 --params && dvc repro" in footer(leaderboard)[-1]
+    assert "epochwise promote --sweep day_time --params && dvc repro" in footer(leaderboard)[-1]
 
 
 def test_seeds_of_a_setting_are_one_row_with_mean_and_deviation(tmp_path):

@@ -153,7 +153,7 @@ def test_the_best_on_validation_becomes_champion_and_then_the_pipeline(swept, sw
     printed = output(swept, "promote", "--params")
     leaderboard = read_json(sweep.folder / "leaderboard.json")
     best, (run_id,) = leaderboard["rows"][0], leaderboard["rows"][0]["runs"]
-    version = client(swept).get_model_version_by_alias("epochwise", "champion")
+    version = client(swept).get_model_version_by_alias("epochwise-digits", "champion")
     assert (version.run_id, version.tags["val_accuracy"]) == (run_id, str(best["val_accuracy"]))
     written = f"dense_dropout: {best['model.dense_dropout']}"
     expected = params.replace("dense_dropout: 0.5".ljust(len(written)), written)
@@ -161,13 +161,13 @@ def test_the_best_on_validation_becomes_champion_and_then_the_pipeline(swept, sw
     assert (swept.path / "params.yaml").read_text() == expected, "values change, comments and layout do not"
     assert "no epochs to train" in printed
 
-    assert f"{run_id} is the champion of epochwise already" in output(swept, "promote")
+    assert f"{run_id} is the champion of epochwise-digits already" in output(swept, "promote")
     worse = leaderboard["rows"][-1]["runs"][0]
     refused = swept.cli("promote", worse)
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "is better on validation" in refused.stderr
-    assert client(swept).get_model_version_by_alias("epochwise", "champion").run_id == run_id
+    assert client(swept).get_model_version_by_alias("epochwise-digits", "champion").run_id == run_id
     output(swept, "promote", worse, "--force")
-    assert client(swept).get_model_version_by_alias("epochwise", "champion").run_id == worse
+    assert client(swept).get_model_version_by_alias("epochwise-digits", "champion").run_id == worse
     printed = swept.ok("epochwise", "predict", "--random", "3", "--model", "champion")
     assert "3 random test images" in printed
 

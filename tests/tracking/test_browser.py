@@ -1,8 +1,10 @@
 """Pages as Chromium shows them: DVC's plots without a network, and MLflow's pages behind the links that are printed."""
 
 import re
+import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,25 +32,22 @@ def assert_shown(url: str, profile: Path, wanted: tuple[str, ...]) -> str:
 
 @contextmanager
 def served(project: Project) -> Iterator[Callable[[str], str]]:
-    """`make ui` on a free port. Yields a function that makes a printed link lead there."""
+    """`epochwise ui` on a free port. Yields a function that makes a printed link lead there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    recipe = project.ok("make", "--dry-run", "ui").replace("\\\n", " ").strip().splitlines()[-1]
-    server = subprocess.Popen(
-        f"exec env {recipe.replace('--port 5000', f'--port {port}')}",
-        shell=True,
-        cwd=project.path,
-        env=clean_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = ["epochwise", "ui", "--port", str(port)]
+    pipe = subprocess.PIPE
+    server = subprocess.Popen(command, cwd=project.path, env=clean_environment(), stdout=pipe, stderr=pipe, text=True)
     try:
         wait_for(lambda: _answers(f"http://127.0.0.1:{port}/health"))
         yield lambda link: link.replace(":5000", f":{port}")
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        time.sleep(1)  # until the links are printed, too
+        server.send_signal(signal.SIGINT)
+        printed, errors = server.communicate(timeout=30)
+    assert (server.returncode, errors) == (0, ""), "Ctrl-C ends it quietly"
+    assert re.search(rf"^runs   http://127.0.0.1:{port}/#/experiments/1/runs\?workflowType", printed, re.MULTILINE)
 
 
 def test_plots_are_drawn_without_a_network(reproduced, tmp_path):

@@ -22,7 +22,7 @@ from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.model_archive import check_model_archive
 from epochwise.tracking.download import fetch_run
-from epochwise.tracking.registry import CHAMPION, champion
+from epochwise.tracking.registry import CHAMPION, champion, model_name
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,12 @@ def _find_model(model: Path | str | None, scratch: Path) -> Path:
 
 
 def _champion_run_id() -> str:
-    experiment = load([]).tracking.experiment
-    version = champion(main_root(), experiment)
+    """Of the champion for the data of params.yaml."""
+    cfg = load([])
+    name = model_name(cfg.tracking.experiment, cfg.prepare.source)
+    version = champion(main_root(), name)
     if version is None:
-        raise InputError(f"{experiment}: has no champion in MLflow's registry; `epochwise promote` makes one")
+        raise InputError(f"{name}: has no champion in MLflow's registry; `epochwise promote` makes one")
     return str(version["run_id"])
 
 

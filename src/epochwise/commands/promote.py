@@ -1,5 +1,6 @@
 """`epochwise promote`: make a run the champion of MLflow's registry and, if asked, its parameters the pipeline's."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,70 +17,92 @@ from epochwise.pipeline.find_run import find_run
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.directory import find_sweep
-from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.leaderboard import Setting, make_leaderboard
 from epochwise.sweeps.scheduler import epochs_to_train
-from epochwise.tracking.registry import as_input_error, champion, register_champion
+from epochwise.tracking.download import fetch_run
+from epochwise.tracking.registry import as_input_error, champion, model_name, register_champion
 from epochwise.tracking.run_mirror import sync_run
 from epochwise.tracking.server import Server
 
 
-def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_params: bool) -> None:
-    """Register a run, or the best of a sweep on validation, as champion; `write_params` also writes params.yaml.
+def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_params: bool, write_data: bool) -> None:
+    """Register a run, or the best setting of a sweep on validation, as champion of its data set.
 
-    A run that MLflow does not have is logged to it first. A run that is not tracked can give its parameters only.
-    Raises InputError if there is no such run or, unless forced, if the champion is better or was made from other data.
+    `write_params` also writes its parameters into params.yaml, but for those of `prepare`, which decide the data;
+    `write_data` writes these, too. A run that MLflow does not have is logged to it first, and one that only MLflow has
+    is downloaded. A run that is not tracked can give its parameters only. Raises InputError if there is no such run or,
+    unless forced, if the champion is better or was made from other data.
     """
-    run = _chosen_run(run_id, sweep_id)
-    record, cfg = run.read_finished(), run.read_config()
-    val_accuracy = run.read_history()[-1]["val_accuracy"]
+    with tempfile.TemporaryDirectory(prefix="epochwise-") as scratch:
+        run, is_here = _chosen_run(run_id, sweep_id, Path(scratch))
+        record, cfg = run.read_finished(), run.read_config()
+        val_accuracy = run.read_history()[-1]["val_accuracy"]
     if not cfg.prepare.validation_size:
         print("note: the test set was this run's validation set, so its accuracy says little about unseen images")
     wanted = parameters(cfg)
     if write_params:
         load([as_override(key, value) for key, value in wanted.items()])  # refuses what this code does not allow
-    if OmegaConf.select(cfg, "tracking.enabled", default=True) or not write_params:
-        _register(run, record, val_accuracy, force)
+    if not is_here or OmegaConf.select(cfg, "tracking.enabled", default=True) or not write_params:
+        mlflow_id = _sync(run, record) if is_here else record.run_id
+        _register(mlflow_id, record, wanted, val_accuracy, force)
     else:
         print(f"note: {record.run_id} is not tracked in MLflow, so it does not become champion")
     if write_params:
-        _write_params(wanted, record.data_sha256)
+        _write_params(wanted, record.data_sha256, write_data)
 
 
-def _chosen_run(run_id: str | None, sweep_id: Path | str | None) -> RunDirectory:
+def _chosen_run(run_id: str | None, sweep_id: Path | str | None, scratch: Path) -> tuple[RunDirectory, bool]:
+    """The run, and whether it is on disk here; one that only MLflow has is downloaded into `scratch`."""
     if run_id:
         run = find_run(run_id)
         if run is None:
-            raise InputError(f"{run_id}: no run of this id in models/, outputs/ or multirun/")
-        return run
+            fetch_run(main_root(), run_id, scratch)
+        return (run, True) if run else (RunDirectory(scratch), False)
     root = find_root()
     leaderboard = make_leaderboard(root, find_sweep(root, sweep_id))
-    best, sweep = leaderboard.best, leaderboard.sweep
-    if best is None:
+    sweep = leaderboard.sweep
+    if not leaderboard.settings:
         raise InputError(f"sweep {sweep.id}: none of its runs is finished; start it again first")
-    print(f"the best run of sweep {sweep.id}: {best.point.name}")
+    best = leaderboard.settings[0]
+    chosen = best.median
+    print(f"the best setting of sweep {sweep.id}: {chosen.point.name}{_among_seeds(best)}")
     unfinished = len(leaderboard.failures) + len(leaderboard.missing)
     if unfinished:
         print(f"note: {unfinished} of its runs are not finished")
-    return best.run
+    return chosen.run, True
 
 
-def _register(run: RunDirectory, record: RunRecord, val_accuracy: float, force: bool) -> None:
+def _among_seeds(setting: Setting) -> str:
+    """Which of the runs with several seeds is taken: the best one would owe its place to chance."""
+    number = len(setting.results)
+    return f", of its {number} seeds the one with the median val_accuracy" if number > 1 else ""
+
+
+def _sync(run: RunDirectory, record: RunRecord) -> str:
+    """Log the run to MLflow if that lacks it. Returns MLflow's id of the run."""
     with as_input_error(f"{record.run_id}: cannot be registered in MLflow"):
         mirror = sync_run(Server(main_root()), run)
     if mirror is None or mirror.deleted or mirror.run_id is None:
         raise InputError(f"{run.path}: is at work, or was deleted in MLflow; it cannot be registered now")
-    name = record.experiment
+    return mirror.run_id
+
+
+def _register(run_id: str, record: RunRecord, wanted: dict[str, Any], val_accuracy: float, force: bool) -> None:
+    name = model_name(record.experiment, wanted["prepare.source"])
     before = champion(main_root(), name)
-    if before and before["run_id"] == mirror.run_id:
-        print(f"{mirror.run_id} is the champion of {name} already")
+    if before and before["run_id"] == run_id:
+        print(f"{run_id} is the champion of {name} already")
         return
     if before and not force:
         _refuse_a_worse_run(before, record, val_accuracy)
     hashes = {"data_sha256": record.data_sha256, "fingerprint": record.fingerprint}
-    tags = {"val_accuracy": str(val_accuracy), **hashes, "weights_sha256": str(record.weights_sha256)}
-    version = register_champion(main_root(), name, mirror.run_id, tags)
+    setting = {key: str(wanted[key]) for key in ("prepare.source", "train.epochs", "seed")}
+    tags = {"val_accuracy": str(val_accuracy), **hashes, "weights_sha256": str(record.weights_sha256), **setting}
+    trained = f"{record.epochs} epochs on {wanted['prepare.source']}"
+    about = f"run {record.name}: val_accuracy {val_accuracy:.4f} after {trained}"
+    version = register_champion(main_root(), name, run_id, tags, about)
     instead = f" instead of {before['run_id']}" if before else ""
-    print(f"{mirror.run_id} (val_accuracy {val_accuracy:.4f}) is the champion of {name}{instead}: version {version}")
+    print(f"{run_id} (val_accuracy {val_accuracy:.4f}) is the champion of {name}{instead}: version {version}")
 
 
 def _refuse_a_worse_run(before: dict[str, str], record: RunRecord, val_accuracy: float) -> None:
@@ -93,21 +116,26 @@ def _refuse_a_worse_run(before: dict[str, str], record: RunRecord, val_accuracy:
         )
 
 
-def _write_params(wanted: dict[str, Any], data_sha256: str) -> None:
-    """Change the values in params.yaml that differ, and nothing else: comments and layout stay."""
+def _write_params(wanted: dict[str, Any], data_sha256: str, write_data: bool) -> None:
+    """Change the values in params.yaml that differ, and nothing else: comments and layout stay.
+
+    Those of `prepare` are left as they are unless `write_data`.
+    """
     from ruamel.yaml import YAML
 
     path, yaml = find_root() / "params.yaml", YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 1000
     content = yaml.load(path)
-    changed = []
+    changed, left_out = [], []
     for key, value in wanted.items():
         *parents, last = key.split(".")
         section = content
         for parent in parents:
             section = section[parent]
-        if section[last] != value:
+        if section[last] != value and key.startswith("prepare.") and not write_data:
+            left_out.append(f"{key}={value}")
+        elif section[last] != value:
             changed.append(f"{key} {section[last]} → {value}")
             if isinstance(value, list):
                 section[last][:] = value  # in place, which keeps the list's layout
@@ -117,6 +145,9 @@ def _write_params(wanted: dict[str, Any], data_sha256: str) -> None:
         with replacing(path) as temporary:
             yaml.dump(content, temporary)
     print(f"params.yaml: {', '.join(changed) or 'has these parameters already'}")
+    if left_out:
+        print(f"note: the run was made with {', '.join(left_out)}, which is not written; --data writes it, too")
+        return
     cfg = load([])
     left = epochs_to_train(parameters(cfg), data_sha256, state_store(cfg))
     print(f"`dvc repro` makes it the pipeline's; {left or 'no'} epoch{'s' * (left != 1)} to train for that")

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from epochwise.commands.run_help import run_help
 from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError, RunError, one_line
 from epochwise.common.paths import find_root, main_root
@@ -45,9 +46,14 @@ def run(arguments: list[str]) -> None:
     at the end if runs failed; a failed run of a sweep does not stop the others.
     """
     parsed = _parse(arguments)
+    # Hydra's parser, which reads them again, takes overrides in one piece only.
+    arguments = [*(argument for argument in arguments if argument not in parsed.overrides), *parsed.overrides]
     typed = overrides.parse(parsed.overrides)
     plain = [str(override.input_line) for override in typed if not override.is_sweep_override()]
-    if parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion:
+    if parsed.help:
+        print(run_help())
+        return
+    if parsed.hydra_help or parsed.info or parsed.shell_completion:
         register()
         swept = {"-m", "--multirun", *parsed.overrides} - set(plain)
         _call_hydra(run_point, [argument for argument in arguments if argument not in swept])
@@ -149,13 +155,16 @@ def _parse(arguments: list[str]) -> Namespace:
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
-        raise InputError(message)
+        hint = "; a parameter is typed key=value, such as train.epochs=3; `epochwise run --help` lists them"
+        raise InputError(message + (hint if message.startswith("unrecognized") else ""))
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_intermixed_args(arguments)
     if parsed.config_name or parsed.config_path or parsed.config_dir:
         raise InputError("the configuration is conf/config.yaml; use experiment=NAME for a preset in conf/experiment")
     if parsed.multirun and parsed.cfg:
         raise InputError("--cfg shows one configuration; leave out -m")
+    if parsed.multirun and not parsed.overrides and not parsed.help:
+        raise InputError("-m needs a grid: a key with several values, such as train.epochs=2,4")
     return parsed

@@ -45,6 +45,18 @@ def prepared_for(cfg: DictConfig) -> PreparedData:
         return prepare(cfg, folder, cache_folder())
 
 
+def describe_data(data: PreparedData) -> str:
+    """How many images there are and of what shape, in a line."""
+    meta = data.meta
+    counts = f"{meta.train_images} train, {meta.validation_images} validation, {meta.test_images} test"
+    note = ""
+    if data.validates_on_test:
+        note = "; the test set doubles as validation"
+    elif meta.source == sources.DIGITS:  # otherwise the lower test accuracy looks like a fault
+        note = "; other people wrote the test images, so test accuracy is lower than val_accuracy"
+    return f"{counts} images of {'×'.join(map(str, meta.image_shape))}, {meta.classes} classes{note}"
+
+
 def open_prepared(folder: Path, wanted: DictConfig) -> PreparedData:
     """The prepared data in `folder`. Raises InputError if there is none, or if it was not made as `wanted` says."""
     if not (folder / META).is_file():

@@ -40,6 +40,11 @@ class RecordedRun:
         self.cfg, self.data, self.run, self.record = cfg, data, run, record
         self.recorder: Recorder | NullRecorder = create_recorder(main_root(), cfg, run)
 
+    @property
+    def id(self) -> str:
+        """MLflow's id of the run, or that of its directory while MLflow has none."""
+        return self.record.run_id
+
     def train(self) -> "Scorer":
         """Train, and write config.yaml, history.csv and model.keras; return the network, ready to score images.
 
@@ -141,8 +146,9 @@ def require_published(cfg: DictConfig, run: RunDirectory, recorder: Recorder | N
 
 
 def print_result(metrics: dict[str, float], recorder: Recorder | NullRecorder) -> None:
-    """Print the test metrics and the link to the MLflow run."""
-    print(f"test accuracy {metrics['test_accuracy']:.4f} · test loss {metrics['test_loss']:.4f}")
+    """Print the last epoch's metrics and the link to the MLflow run."""
+    shown = (f"{name} {metrics[name]:.4f}" for name in ("val_accuracy", "val_loss", "test_accuracy", "test_loss"))
+    print(" · ".join(shown))
     if recorder.published:
         print(f"run {recorder.link}" + ("" if is_remote(main_root()) else "  (after: make ui)"))
 

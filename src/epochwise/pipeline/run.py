@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from epochwise.common.errors import RunError
 from epochwise.common.paths import display_path
 from epochwise.config.schema import parameters
-from epochwise.pipeline.datasets import check_data, prepared_for
+from epochwise.pipeline.datasets import check_data, describe_data, prepared_for
 from epochwise.pipeline.recorded_run import print_result, recorded_run, run_name
 from epochwise.runs.directory import RunDirectory
 from epochwise.trajectory.identity import fingerprint
@@ -27,13 +27,26 @@ def run_configuration(
     that the sweep expects. Raises RunError if the run would have another fingerprint, or if it fails.
     """
     check_data(cfg)
+    print(_plan(cfg, directory), flush=True)
     data = prepared_for(cfg)
     if expected_fingerprint and expected_fingerprint != fingerprint(parameters(cfg), data.sha256):
         raise RunError("code, libraries or data were changed while the sweep ran; start it again")
     run = RunDirectory(directory)
+    print(describe_data(data), flush=True)
     with recorded_run(cfg, data, run, overrides, name or run_name(overrides) or "run", sweep_id) as this:
         from epochwise.evaluation.evaluate import evaluate  # imports TensorFlow
 
         metrics = evaluate(cfg, data, run, this.train())
     print(f"files {display_path(directory)}")
     print_result(metrics, this.recorder)
+    if not sweep_id:
+        print(f"next: epochwise report {display_path(directory)}, or epochwise predict --random 12 --model {this.id}")
+
+
+def _plan(cfg: DictConfig, directory: Path) -> str:
+    """What is going to be run, in a line."""
+    model, train = cfg.model, cfg.train
+    network = f"{model.filters[0]} and {model.filters[1]} filters of {model.kernel_size}×{model.kernel_size}"
+    dropout = f"dropout {model.conv_dropout:g} and {model.dense_dropout:g}"
+    how = f"batches of {train.batch_size}, learning rate {train.learning_rate:g}, {train.precision}, seed {cfg.seed}"
+    return f"{train.epochs} epochs on {cfg.prepare.source}: {network}, {dropout}, {how}; in {display_path(directory)}"

@@ -9,7 +9,7 @@ from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.schema import parameters
 from epochwise.data.prepare import prepare
-from epochwise.pipeline.datasets import check_data, open_prepared
+from epochwise.pipeline.datasets import check_data, describe_data, open_prepared
 from epochwise.pipeline.directories import MODELS, PREPARED, cache_folder, pipeline_run
 from epochwise.pipeline.model_record import keep_record, restore_record
 from epochwise.pipeline.recorded_run import print_result, recorded_run, require_published, run_name
@@ -20,9 +20,7 @@ from epochwise.tracking.recorder_thread import create_recorder
 def prepare_stage(cfg: DictConfig) -> None:
     """Write data/prepared. Raises InputError if the data cannot serve `cfg` or cannot be downloaded."""
     check_data(cfg)
-    meta = prepare(cfg, find_root() / PREPARED, cache_folder()).meta
-    counts = f"{meta.train_images} train, {meta.validation_images} validation, {meta.test_images} test"
-    print(f"{PREPARED}: {counts} images of {'×'.join(map(str, meta.image_shape))}, {meta.classes} classes")
+    print(f"{PREPARED}: {describe_data(prepare(cfg, find_root() / PREPARED, cache_folder()))}")
 
 
 def train_stage(cfg: DictConfig) -> None:

@@ -34,6 +34,11 @@ class Setting:
     parameters: dict[str, Any]
     results: list[Result]
 
+    @property
+    def median(self) -> Result:
+        """The run with the median of val_accuracy; of two in the middle the better one."""
+        return self.results[(len(self.results) - 1) // 2]
+
     def mean(self, metric: str) -> float:
         return statistics.fmean(result.metrics[metric] for result in self.results)
 

@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from epochwise.common.paths import display_path
+from epochwise.runs.directory import REPORT
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
 from epochwise.tracking.sweep_mirror import curves_link
 
 METRICS = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")  # columns
 COSTS = ("epochs_trained", "epochs_reused", "train_seconds", "trajectory_seconds")  # columns that are sums
-DISPENSABLE = ("val_loss", "trained", "reused", "best epoch")  # columns that a narrow terminal lacks, in this order
+DISPENSABLE = ("val_loss", "trained", "reused", "best epoch", "time", "n", "run")  # a narrow terminal lacks the first
+SHORT_ID = 8  # characters of a run's id in the table
 
 
 def as_text(leaderboard: Leaderboard, form: str) -> str:
@@ -47,7 +50,7 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
     seeds = "seed" in leaderboard.sweep.varied
     epochs = "train.epochs" not in leaderboard.keys
     heads = ["", *map(short, leaderboard.keys), *["epochs"] * epochs, *["n"] * seeds]
-    heads += ["val_accuracy", "val_loss", "best epoch", "test_accuracy", "trained", "reused", "time"]
+    heads += ["val_accuracy", "val_loss", "best epoch", "test_accuracy", "trained", "reused", "time", "run"]
     lines = []
     for rank, setting in enumerate(leaderboard.settings, 1):
         line = [str(rank), *(str(plain(setting.parameters[key])) for key in leaderboard.keys)]
@@ -55,7 +58,7 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
         line += [_mean(setting, "val_accuracy", 4), _mean(setting, "val_loss", 4)]
         line += [_mean(setting, "best_epoch", 1 if seeds else 0), _mean(setting, "test_accuracy", 4)]
         trained, reused, seconds = (_sum(setting, cost) for cost in COSTS[:3])
-        lines.append([*line, str(trained), str(reused), f"{seconds:.0f} s"])
+        lines.append([*line, str(trained), str(reused), f"{seconds:.0f} s", _best_id(setting)])
     return heads, lines
 
 
@@ -77,21 +80,30 @@ def footer(leaderboard: Leaderboard) -> list[str]:
     """The lines below the table: notes, problems, and how to use the best run."""
     lines = notes(leaderboard) + problems(leaderboard)
     if leaderboard.best:
-        command = f"epochwise promote {leaderboard.best.record.run_id} --params && dvc repro"
-        lines.append(f"to make the best run the pipeline's default: {command}")
+        command = f"epochwise promote --sweep {leaderboard.sweep.id} --params && dvc repro"
+        lines.append(f"to make the best setting the pipeline's default: {command}")
     return lines
 
 
 def print_leaderboard(leaderboard: Leaderboard) -> None:
-    """Print the table, its footer and the links to the runs."""
+    """Print the table, its footer, where its files are and the links to the runs."""
     console = Console(highlight=False, soft_wrap=True)
     if leaderboard.settings:
         table = _fitting_table(leaderboard, console)
         if not console.is_terminal:  # a file has no width
             console.width = max(console.width, _width(table))
-        console.print(table)
-    link = leaderboard.sweep.link
-    for line in [*footer(leaderboard), *([f"runs {link}", f"curves {curves_link(link)}"] if link else [])]:
+        if _width(table) <= console.width:
+            console.print(table)
+        else:
+            for line in _listed(leaderboard):
+                console.print(line, markup=False, soft_wrap=False)
+    sweep = leaderboard.sweep
+    lines = [*footer(leaderboard), f"files {display_path(sweep.folder)}"]
+    if (sweep.folder / REPORT).is_file():
+        lines.append(f"report {display_path(sweep.folder / REPORT)}")
+    if sweep.link:
+        lines += [f"runs {sweep.link}", f"curves {curves_link(sweep.link)}"]
+    for line in lines:
         console.print(line, markup=False)
 
 
@@ -132,6 +144,13 @@ def _json(leaderboard: Leaderboard) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
+def _listed(leaderboard: Leaderboard) -> list[str]:
+    """A line for each setting, for a terminal that is too narrow for a table."""
+    heads, lines = cells(leaderboard)
+    kept = [index for index, head in enumerate(heads) if index and head not in DISPENSABLE]
+    return [f"{line[0]}. {' · '.join(f'{heads[index]} {line[index]}' for index in kept)}" for line in lines]
+
+
 def _fitting_table(leaderboard: Leaderboard, console: Console) -> Table:
     """The table, without as many of the dispensable columns as it takes to fit the terminal's width."""
     for number in range(len(DISPENSABLE) + 1):
@@ -147,7 +166,7 @@ def _table(leaderboard: Leaderboard, left_out: tuple[str, ...]) -> Table:
     heads, lines = cells(leaderboard)
     kept = [index for index, head in enumerate(heads) if head not in left_out]
     for index in kept:
-        table.add_column(Text(heads[index]), justify="right", overflow="fold")
+        table.add_column(Text(heads[index]), justify="right", no_wrap=True)
     for line in lines:
         table.add_row(*(Text(line[index]) for index in kept))
     return table
@@ -176,8 +195,8 @@ def _cost(leaderboard: Leaderboard) -> str:
         for some in (records, longest.values())
     )
     if not leaderboard.sweep.reuse:
-        return f"the runs took {alone} of training"
-    return f"the runs consist of {shared} of training, shared epochs counted once; trained one by one: {alone}"
+        return f"training took {alone}"
+    return f"training took {shared}; without shared epochs it would have been {alone}"
 
 
 def _same_runs(leaderboard: Leaderboard) -> list[str]:
@@ -193,6 +212,11 @@ def _mean(setting: Setting, metric: str, digits: int) -> str:
     """The mean, with the standard deviation over several runs."""
     deviation = setting.deviation(metric)
     return f"{setting.mean(metric):.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+
+
+def _best_id(setting: Setting) -> str:
+    """The start of the id of the setting's best run."""
+    return setting.results[0].record.run_id[:SHORT_ID]
 
 
 def _run_ids(setting: Setting) -> list[str]:

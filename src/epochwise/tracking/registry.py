@@ -4,6 +4,7 @@ MLflow is imported inside functions, for its cost (see `tracking/__init__.py`).
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.server import Server, database_exists
 
 CHAMPION = "champion"  # an alias in the registry
-NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for no such model, no such alias
+# MLflow's codes for no such model and no such alias. A server with users refuses an ordinary one what does not exist.
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
+
+
+def model_name(experiment: str, source: str) -> str:
+    """The registered model whose champion is the best for the data of `source`: `epochwise-mnist`."""
+    return f"{experiment}-{re.sub('[^A-Za-z0-9_.-]+', '_', Path(source).stem)}"
 
 
 def champion(root: Path, name: str) -> dict[str, str] | None:
@@ -35,7 +42,7 @@ def champion(root: Path, name: str) -> dict[str, str] | None:
     return {**version.tags, "run_id": version.run_id, "version": str(version.version)}
 
 
-def register_champion(root: Path, name: str, run_id: str, tags: dict[str, str]) -> str:
+def register_champion(root: Path, name: str, run_id: str, tags: dict[str, str], about: str) -> str:
     """Make the run's model a new version of the registered model `name`, and its champion. Returns the version.
 
     Raises InputError if MLflow has no such run, or no model of it.
@@ -47,6 +54,7 @@ def register_champion(root: Path, name: str, run_id: str, tags: dict[str, str]) 
         experiment_id = client.get_run(run_id).info.experiment_id
         (logged,) = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=1)
         version = mlflow.register_model(f"models:/{logged.model_id}", name, tags=tags).version
+        client.update_model_version(name, version, about)
         client.set_registered_model_alias(name, CHAMPION, version)
     return str(version)
 

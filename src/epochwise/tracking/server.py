@@ -23,7 +23,10 @@ from epochwise.tracking.redacted_errors import without_secrets
 
 Run = Any  # mlflow.entities.Run, which cannot be named without importing MLflow
 
-LOCAL_PAGES = "http://127.0.0.1:5000"  # where `make ui` shows the project's own database
+LOCAL_PORT = 5000
+LOCAL_PAGES = f"http://127.0.0.1:{LOCAL_PORT}"  # where `epochwise ui` shows the project's own database
+DESCRIPTION_TAG = "mlflow.note.content"
+SUMMARY_SUFFIX = "-sweeps"
 TOKEN_TAG = "run.token"  # its value names the run directory that an MLflow run mirrors
 MAX_METRICS = 1000  # that MLflow's log_batch takes in one call
 LONGEST_FAILURE = 500  # characters of the tag `failure`; run.json has all of it
@@ -75,6 +78,11 @@ def preload() -> None:
     import mlflow.keras  # noqa: F401
 
 
+def summary_experiment(name: str) -> str:
+    """The experiment of a sweep's summary run: a summary must not stand among the runs that it sums up."""
+    return f"{name}{SUMMARY_SUFFIX}"
+
+
 class Server:
     """A connection to MLflow at the project's tracking address.
 
@@ -113,10 +121,23 @@ class Server:
             found = self.client.get_experiment_by_name(name)
             if found is None:
                 location = artifact_location(self.root, name) if self.uri.startswith("sqlite:") else None
-                return str(self.client.create_experiment(name, location, EXPERIMENT_TAGS))
+                return self._create_experiment(name, location)
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
+
+    def _create_experiment(self, name: str, location: str | None) -> str:
+        """Create an experiment that says what is in it, with links that work wherever the pages are served."""
+        experiment_id = str(self.client.create_experiment(name, location, EXPERIMENT_TAGS))
+        runs = f"[table of runs](#/experiments/{experiment_id}/runs?workflowType=machine_learning)"
+        about = (
+            f"One run for each training: {runs}, best validation accuracy by `val_accuracy`. "
+            f"The sweeps among them are summed up in the experiment `{summary_experiment(name)}`."
+        )
+        if name.endswith(SUMMARY_SUFFIX):
+            about = f"One run for each sweep, with its leaderboard, pictures and `report.html`: {runs}."
+        self.client.set_experiment_tag(experiment_id, DESCRIPTION_TAG, about)
+        return experiment_id
 
     def is_deleted(self, experiment: str) -> bool:
         """Whether a user has deleted the experiment with this name, and with it all its runs."""

@@ -14,7 +14,7 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FINISHED, KILLED, RunRecord, now
 from epochwise.tracking.description import SOURCE_TAGS
 from epochwise.tracking.run_mirror import sync_run
-from epochwise.tracking.server import Run, Server
+from epochwise.tracking.server import DESCRIPTION_TAG, Run, Server, summary_experiment
 
 SWEEP_TAG = "sweep.id"  # of a run: the ids of all sweeps that it belongs to, with spaces between; of a summary: its own
 STATE_TAG = "mlflow.sharedViewState."
@@ -76,7 +76,7 @@ def has_sweep(server: Server, content: SweepContent) -> bool:
     if (content.published, content.published_digest) != (server.name, content.digest):
         return False
     experiment = server.client.get_experiment_by_name(content.experiment)
-    summaries = server.client.get_experiment_by_name(_summary_experiment(content))
+    summaries = server.client.get_experiment_by_name(summary_experiment(content.experiment))
     if experiment is None or summaries is None or STATE_TAG + content.id not in experiment.tags:
         return False
     found = server.runs(summaries.experiment_id, content.id, SWEEP_TAG)
@@ -179,7 +179,7 @@ def _sync_runs(server: Server, experiment_id: str, content: SweepContent, record
 
 def _write_summary(server: Server, content: SweepContent, records: list[RunRecord], pages: dict[str, str]) -> None:
     """Create or update the sweep's summary run, whose description links to `pages` and shows the leaderboard."""
-    client, experiment_id = server.client, server.experiment(_summary_experiment(content))
+    client, experiment_id = server.client, server.experiment(summary_experiment(content.experiment))
     found = [run for run in server.runs(experiment_id, content.id, SWEEP_TAG) if not _is_deleted(run)]
     for duplicate in found[1:]:
         client.delete_run(duplicate.info.run_id)
@@ -192,7 +192,7 @@ def _write_summary(server: Server, content: SweepContent, records: list[RunRecor
     client.set_terminated(run_id, KILLED, ended)  # what it stays if this process dies before the last line
     links = " · ".join(f"[{title}]({page})" for title, page in pages.items())
     note = f"`{content.command}`\n\n{links}\n\n{content.markdown}"
-    client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_NOTE])
+    client.set_tag(run_id, DESCRIPTION_TAG, note[:LONGEST_NOTE])
     if content.best_setting:
         client.set_tag(run_id, "best.setting", content.best_setting)
     new = [(key, value, 0) for key, value in content.metrics.items() if summary.data.metrics.get(key) != value]
@@ -200,11 +200,6 @@ def _write_summary(server: Server, content: SweepContent, records: list[RunRecor
     for path in content.files:
         client.log_artifact(run_id, str(path))
     client.set_terminated(run_id, content.status, ended)
-
-
-def _summary_experiment(content: SweepContent) -> str:
-    """The experiment of the summary runs: a summary must not stand among the runs that it sums up."""
-    return f"{content.experiment}-sweeps"
 
 
 def _is_deleted(run: Run) -> bool:

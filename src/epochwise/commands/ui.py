@@ -1,0 +1,100 @@
+"""`epochwise ui`: MLflow's pages for the project's own database, on a free port, with the links to the runs."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from epochwise.common.errors import InputError, RunError
+from epochwise.common.paths import main_root
+from epochwise.config.compose import load
+from epochwise.tracking.database import experiment_ids, local_uri
+from epochwise.tracking.server import LOCAL_PORT, database_exists, is_remote, server_name, summary_experiment
+
+HOST = "127.0.0.1"
+PORTS = range(LOCAL_PORT, LOCAL_PORT + 20)  # the first free one is taken
+START_TIMEOUT = 120.0  # seconds
+# The light server: `mlflow ui` alone starts 15 processes for jobs that nothing here uses.
+ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def ui(port: int | None) -> None:
+    """Serve MLflow's pages until Ctrl-C, and print the links to the runs and to the sweeps.
+
+    Raises InputError if there are no runs yet, or if `port` is not free; without a port the first free one is taken.
+    """
+    root = main_root()
+    if is_remote(root):
+        print(f"MLFLOW_TRACKING_URI names a server, whose pages are at {server_name(root)}")
+        return
+    if not database_exists(root):
+        raise InputError("no runs to show yet: `epochwise run` or `make repro` makes one")
+    chosen = _free_port(port)
+    with _server(local_uri(root), chosen) as server:
+        _wait_until_it_answers(server, chosen)
+        _print_links(chosen)
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            print()
+
+
+def _free_port(wanted: int | None) -> int:
+    for port in [wanted] if wanted else PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just stopped is free
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        if wanted is None and port != LOCAL_PORT:
+            print(f"port {LOCAL_PORT} is taken by another program, so links that were printed before lead there")
+        return port
+    tried = str(wanted) if wanted else f"{PORTS[0]} to {PORTS[-1]}"
+    raise InputError(f"port {tried}: taken by other programs; name a free one by --port")
+
+
+@contextmanager
+def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """MLflow's server in a session of its own, so that Ctrl-C reaches this process alone, which then ends it."""
+    options = ["--backend-store-uri", uri, "--workers", "1", "--host", HOST, "--port", str(port)]
+    with tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-m", "mlflow", "server", *options]
+        environment = ENVIRONMENT | os.environ
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield server
+            if server.returncode:
+                log.seek(0)
+                last = log.read().decode(errors="replace").strip().splitlines()[-1:]
+                raise RunError(f"MLflow's server ended with {server.returncode}: {''.join(last)}")
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    if server.poll() is None:
+        raise RunError(f"MLflow's server does not answer within {START_TIMEOUT:.0f} s")
+
+
+def _print_links(port: int) -> None:
+    ids, name = experiment_ids(main_root()), load([]).tracking.experiment
+    for title, experiment in (("runs", name), ("sweeps", summary_experiment(name))):
+        if experiment in ids:
+            page = f"http://{HOST}:{port}/#/experiments/{ids[experiment]}/runs?workflowType=machine_learning"
+            print(f"{title:<7}{page}")
+    print("MLflow's own front page opens in its part for GenAI; `Model training` on it leads to the same runs")
+    print("Ctrl-C stops the server", flush=True)
