@@ -34,7 +34,7 @@ def test_what_cannot_be_swept_is_refused_and_leaves_nothing(project, typed, mess
 
 
 def test_help_and_info_run_nothing(project):
-    assert "Powered by Hydra" in project.cli("run", "--hydra-help").stdout
+    assert "https://hydra.cc" in project.cli("run", "--hydra-help").stdout
     printed = project.cli("run", "-m", "--help", "train.epochs=1,2").stdout
     for word in (
         "--multirun",
