@@ -79,7 +79,7 @@ def test_in_a_real_shell(project, shell):
         ("epochwise run experiment=qu\t", "epochwise run experiment=quick "),
     ):
         terminal.type(typed, completed)
-        terminal.type("\x03", None)
+        terminal.type("\x15", None)  # Ctrl-U empties the line, in order with what is typed next
     terminal.close()
 
 

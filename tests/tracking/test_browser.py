@@ -54,7 +54,7 @@ def test_plots_are_drawn_without_a_network(reproduced, tmp_path):
     reproduced.ok("dvc", "plots", "show")
     document = rendered((reproduced.path / "dvc_plots/index.html").as_uri(), tmp_path, NO_NETWORK)
     drawn = document.count("<canvas") + document.count('<svg class="marks"')
-    assert drawn == 3, "accuracy, loss and the confusion matrix"
+    assert drawn == 4, "accuracy, loss, the confusion matrix and F1 by class"
     assert len(re.findall(r'<img [^>]*src="static/', document)) == 4
 
 
