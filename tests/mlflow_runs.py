@@ -86,6 +86,7 @@ def untracked_run(project: Project, name: str = "a run") -> RunDirectory:
 def contents(mlflow_client: mlflow.MlflowClient, run: Any) -> dict[str, Any]:
     """All that MLflow holds of a run, except for what two equal runs have otherwise."""
     own_tags = {"run.token", "mlflow.runName", "files", "fingerprint", "overrides", "reproduce", "git.dirty"}
+    own_tags.add("mlflow.note.content")  # names the command that makes the run again
     run_id, experiment_id = run.info.run_id, run.info.experiment_id
     points = {
         name: [(point.step, point.value) for point in mlflow_client.get_metric_history(run_id, name)]

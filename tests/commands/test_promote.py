@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pytest
 from conftest import Project
 from mlflow.exceptions import MlflowException
@@ -12,9 +13,11 @@ from mlflow_runs import client, provide_database, untracked_run
 from omegaconf import OmegaConf
 
 from epochwise.config.schema import parameters
+from epochwise.pipeline.datasets import prepared_for
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.training.history import read_history, write_history
+from epochwise.training.model_file import load_model
 
 
 @pytest.fixture
@@ -138,3 +141,19 @@ def test_a_server_that_forbids_what_does_not_exist_has_no_champion(project, regi
     assert "is the champion of epochwise-digits: version 1" in promote(project, "run")
     monkeypatch.undo()
     assert champion(client(project.path), "epochwise-digits") == "run"
+
+
+def test_what_is_registered_takes_raw_pixels(project, registry):
+    run = made_run(project, "run", 0.95)
+    promote(project, "run")
+    with np.load(prepared_for(run.read_config()).archive) as data:
+        images = data["x_test"][:20]
+    mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
+    served = mlflow.pyfunc.load_model("models:/epochwise-digits@champion")
+    expected = load_model(run.model).predict(images, verbose=0)
+    np.testing.assert_allclose(served.predict(np.rint(images * 255).astype(np.float32)), expected, atol=1e-5)
+    (model, other) = registry.search_logged_models([registry.get_experiment_by_name("epochwise").experiment_id])
+    assert {model.name, other.name} == {"model", "served"}
+    promote(project, "run", "--force")
+    assert project.cli("publish", str(run.path)).returncode == 0
+    assert len(registry.search_logged_models([registry.get_experiment_by_name("epochwise").experiment_id])) == 2

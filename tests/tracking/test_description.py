@@ -49,6 +49,8 @@ def test_tags_say_where_the_run_came_from(project, environment):
         "data.sha256": data.sha256,
         "validation": "split off the training set",
     }
+    note = tags.pop("mlflow.note.content")
+    assert "images of digits: `+model.pool_size=3` `seed=1`." in note and "```\nrun\n```" in note
     versions = {f"version.{name}" for name in ("python", "tensorflow", "keras", "numpy")}
     assert expected.items() <= tags.items()
     assert tags.keys() == expected.keys() | versions | {"cpu"}

@@ -36,19 +36,17 @@ def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_
     with tempfile.TemporaryDirectory(prefix="epochwise-") as scratch:
         run, is_here = _chosen_run(run_id, sweep_id, Path(scratch))
         record, cfg = run.read_finished(), run.read_config()
-        val_accuracy = run.read_history()[-1]["val_accuracy"]
-    if not cfg.prepare.validation_size:
-        print("note: the test set was this run's validation set, so its accuracy says little about unseen images")
-    wanted = parameters(cfg)
-    if write_params:
-        load([as_override(key, value) for key, value in wanted.items()])  # refuses what this code does not allow
-    if not is_here or OmegaConf.select(cfg, "tracking.enabled", default=True) or not write_params:
-        mlflow_id = _sync(run, record) if is_here else record.run_id
-        _register(mlflow_id, record, wanted, val_accuracy, force)
-    else:
-        print(f"note: {record.run_id} is not tracked in MLflow, so it does not become champion")
-    if write_params:
-        _write_params(wanted, record.data_sha256, write_data)
+        if not cfg.prepare.validation_size:
+            print("note: the test set was this run's validation set, so its accuracy says little about unseen images")
+        wanted = parameters(cfg)
+        if write_params:
+            load([as_override(key, value) for key, value in wanted.items()])  # refuses what this code does not allow
+        if not is_here or OmegaConf.select(cfg, "tracking.enabled", default=True) or not write_params:
+            _register(run, record, _sync(run, record) if is_here else record.run_id, wanted, force)
+        else:
+            print(f"note: {record.run_id} is not tracked in MLflow, so it does not become champion")
+        if write_params:
+            _write_params(wanted, record.data_sha256, write_data)
 
 
 def _chosen_run(run_id: str | None, sweep_id: Path | str | None, scratch: Path) -> tuple[RunDirectory, bool]:
@@ -87,7 +85,9 @@ def _sync(run: RunDirectory, record: RunRecord) -> str:
     return mirror.run_id
 
 
-def _register(run_id: str, record: RunRecord, wanted: dict[str, Any], val_accuracy: float, force: bool) -> None:
+def _register(run: RunDirectory, record: RunRecord, run_id: str, wanted: dict[str, Any], force: bool) -> None:
+    """Make the run champion; `run_id` is MLflow's, and `wanted` are the run's parameters."""
+    val_accuracy = run.read_history()[-1]["val_accuracy"]
     name = model_name(record.experiment, wanted["prepare.source"])
     before = champion(main_root(), name)
     if before and before["run_id"] == run_id:
@@ -100,7 +100,8 @@ def _register(run_id: str, record: RunRecord, wanted: dict[str, Any], val_accura
     tags = {"val_accuracy": str(val_accuracy), **hashes, "weights_sha256": str(record.weights_sha256), **setting}
     trained = f"{record.epochs} epochs on {wanted['prepare.source']}"
     about = f"run {record.name}: val_accuracy {val_accuracy:.4f} after {trained}"
-    version = register_champion(main_root(), name, run_id, tags, about)
+    meta = record.mlflow["dataset"]["meta"]
+    version = register_champion(main_root(), name, run_id, run.model, meta, tags, about)
     instead = f" instead of {before['run_id']}" if before else ""
     print(f"{run_id} (val_accuracy {val_accuracy:.4f}) is the champion of {name}{instead}: version {version}")
 

@@ -36,7 +36,8 @@ def confusion_matrix(matrix: np.ndarray, by_class: Sequence[ClassMetrics], names
     _margins(figure, left=0.7 + longest, right=0.9, bottom=1.0, top=0.75)
     right = np.eye(classes, dtype=bool)
     mistakes = np.where(right, 0, matrix)
-    axes.imshow(mistakes / max(1, mistakes.max()), cmap="Reds", vmin=0, vmax=1.6, aspect="auto")
+    shares = np.ma.masked_equal(mistakes, 0) / max(1, mistakes.max())
+    axes.imshow(shares, cmap="Reds", vmin=0, vmax=1.6, aspect="auto")
     for row, column in np.ndindex(matrix.shape):
         if matrix[row, column]:
             colour = RIGHT if row == column else "black"
@@ -111,7 +112,7 @@ def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, name
     figure.suptitle(title, fontsize=11, y=0.96, va="top")
     colours = ["tab:green" if index == actual else "tab:gray" for index in range(len(probabilities))]
     right.bar(range(len(probabilities)), probabilities, color=colours)
-    right.set(xticks=range(len(probabilities)), ylim=(0, 1), xlabel="class (green: the actual one)")
+    right.set(xticks=range(len(probabilities)), ylim=(0, 1.02), xlabel="class (green: the actual one)")
     right.set_ylabel("probability")
     long_names = max(map(len, names)) > 3
     right.set_xticklabels(names, rotation=30 if long_names else 0, ha="right" if long_names else "center")

@@ -13,6 +13,7 @@ from epochwise.common.files import file_digest
 from epochwise.config.schema import parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.runs.lineage import Lineage
+from epochwise.tracking.server import DESCRIPTION_TAG
 from epochwise.trajectory.identity import PROCESS
 
 ALWAYS_SHOWN = (  # parameters that are logged even if a run does not vary them; config.yaml has all of them
@@ -37,6 +38,7 @@ def describe_run(cfg: DictConfig, lineage: Lineage, data: PreparedData, sweep_id
         | {"mlflow.user": _user()}
         | SOURCE_TAGS
         | {
+            DESCRIPTION_TAG: _description(cfg, lineage, data),
             "data.sha256": data.sha256,
             "validation": "test set" if data.validates_on_test else "split off the training set",
         },
@@ -47,6 +49,13 @@ def describe_run(cfg: DictConfig, lineage: Lineage, data: PreparedData, sweep_id
             "meta": asdict(data.meta),
         },
     }
+
+
+def _description(cfg: DictConfig, lineage: Lineage, data: PreparedData) -> str:
+    """What the run's page says first: what was trained on what, and the command that makes the run again."""
+    varied = " ".join(f"`{override}`" for override in lineage.overrides) or "the parameters of params.yaml"
+    images = f"{data.meta.train_images} images of {cfg.prepare.source}"
+    return f"{cfg.train.epochs} epochs on {images}: {varied}.\n\nTo train it again:\n\n```\n{lineage.reproduce}\n```"
 
 
 def _origin_tags(lineage: Lineage, sweep_id: str) -> dict[str, str]:

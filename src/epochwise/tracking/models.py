@@ -13,6 +13,7 @@ from epochwise.tracking.server import Server, preload
 LoggedModel = Any  # mlflow.entities.LoggedModel, which cannot be named without importing MLflow
 
 NAME = "model"
+SERVED = "served"  # the name of the model that is registered: it takes raw pixels
 MODEL_FILE = "data/model.keras"  # an artifact of the logged model, and the run directory's file to the byte
 DESCRIPTION = "MLmodel"  # an artifact of the logged model, by which MLflow loads it
 REQUIREMENTS = ("tensorflow", "keras")
@@ -35,6 +36,25 @@ def log_model(server: Server, run_id: str, path: Path, image_shape: list[int], c
     _artifacts(ready).log_artifact(str(path), str(Path(MODEL_FILE).parent))
 
 
+def log_served_model(server: Server, run_id: str, path: Path, image_shape: list[int], classes: int) -> str:
+    """Log the Keras file at `path` once more, as a model for `mlflow models serve` that takes raw pixels 0…255.
+
+    Returns MLflow's id of the logged model. Raises whatever MLflow raises.
+    """
+    experiment_id = server.client.get_run(run_id).info.experiment_id
+    for model in _models_of(server, experiment_id, run_id, SERVED):
+        if str(model.status) == "READY" and _has_artifact(model, DESCRIPTION):
+            return str(model.model_id)
+    preload()
+    from epochwise.training.backend import keras
+    from epochwise.training.model_file import load_model
+
+    trained = load_model(path)
+    scale = keras.layers.Rescaling(1 / 255, name="pixels")
+    served = keras.Sequential([keras.Input(image_shape, name="image"), scale, *trained.layers])
+    return str(_log_new(experiment_id, run_id, SERVED, _content(served, image_shape, classes)).model_id)
+
+
 def has_model(server: Server, run_id: str) -> bool:
     """Whether MLflow has the run's model and its files: a user may have emptied mlruns/."""
     found = _models_of(server, server.client.get_run(run_id).info.experiment_id, run_id)
@@ -47,21 +67,11 @@ def _log_with_mlflow(
     """Restore the files of the model `ready`, to which a champion may point. Without one, log a new model."""
     preload()
     import mlflow.keras
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.models import Model
 
     from epochwise.training.model_file import load_model
 
-    content = {
-        "model": load_model(path),
-        "signature": ModelSignature(
-            Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
-            Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
-        ),
-        # Given here, because MLflow would start another process with TensorFlow to infer them.
-        "pip_requirements": [f"{name}=={version(name)}" for name in REQUIREMENTS],
-    }
+    content = _content(load_model(path), image_shape, classes)
     if ready:
         with tempfile.TemporaryDirectory() as scratch:
             saved = Path(scratch) / NAME
@@ -69,15 +79,40 @@ def _log_with_mlflow(
             mlflow.keras.save_model(path=str(saved), mlflow_model=description, **content)
             _artifacts(ready).log_artifacts(str(saved))
         return ready
+    return _log_new(experiment_id, run_id, NAME, content)
+
+
+def _content(model: Any, image_shape: list[int], classes: int) -> dict[str, Any]:
+    """What MLflow saves: a Keras model, the shapes that go in and come out, and what it needs to be loaded."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    return {
+        "model": model,
+        "signature": ModelSignature(
+            Schema([TensorSpec(np.dtype("float32"), (-1, *image_shape), "image")]),
+            Schema([TensorSpec(np.dtype("float32"), (-1, classes), "probabilities")]),
+        ),
+        # Given here, because MLflow would start another process with TensorFlow to infer them.
+        "pip_requirements": [f"{name}=={version(name)}" for name in REQUIREMENTS],
+    }
+
+
+def _log_new(experiment_id: str, run_id: str, name: str, content: dict[str, Any]) -> LoggedModel:
+    import mlflow.keras
+    from mlflow.models import Model
+
     # Initialized here, because Model.log alone would put it into the active experiment, whichever that is.
-    logged = mlflow.initialize_logged_model(NAME, source_run_id=run_id, experiment_id=experiment_id)
+    logged = mlflow.initialize_logged_model(name, source_run_id=run_id, experiment_id=experiment_id)
     ids = {"run_id": run_id, "model_id": logged.model_id}
-    Model.log(artifact_path=None, name=NAME, flavor=mlflow.keras, **ids, **content)
+    Model.log(artifact_path=None, name=name, flavor=mlflow.keras, **ids, **content)
     return logged
 
 
-def _models_of(server: Server, experiment_id: str, run_id: str) -> list[LoggedModel]:
-    return list(server.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"))
+def _models_of(server: Server, experiment_id: str, run_id: str, name: str = NAME) -> list[LoggedModel]:
+    found = server.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    return [model for model in found if model.name == name]
 
 
 def _has_artifact(model: LoggedModel, path: str) -> bool:

@@ -5,10 +5,12 @@ MLflow is imported inside functions, for its cost (see `tracking/__init__.py`).
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from epochwise.common.errors import InputError
+from epochwise.tracking.models import log_served_model
 from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.server import Server, database_exists
 
@@ -42,18 +44,21 @@ def champion(root: Path, name: str) -> dict[str, str] | None:
     return {**version.tags, "run_id": version.run_id, "version": str(version.version)}
 
 
-def register_champion(root: Path, name: str, run_id: str, tags: dict[str, str], about: str) -> str:
+def register_champion(
+    root: Path, name: str, run_id: str, model: Path, meta: Mapping[str, Any], tags: dict[str, str], about: str
+) -> str:
     """Make the run's model a new version of the registered model `name`, and its champion. Returns the version.
 
-    Raises InputError if MLflow has no such run, or no model of it.
+    What is registered takes raw pixels, see `log_served_model`. `model` is the run's Keras file, and `meta` says what
+    images it takes, as meta.json does. Raises InputError if MLflow has no such run.
     """
     with as_input_error(f"{run_id}: cannot be registered in MLflow"):
-        client = Server(root).client
+        server = Server(root)
+        client = server.client
         import mlflow
 
-        experiment_id = client.get_run(run_id).info.experiment_id
-        (logged,) = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=1)
-        version = mlflow.register_model(f"models:/{logged.model_id}", name, tags=tags).version
+        model_id = log_served_model(server, run_id, model, meta["image_shape"], meta["classes"])
+        version = mlflow.register_model(f"models:/{model_id}", name, tags=tags).version
         client.update_model_version(name, version, about)
         client.set_registered_model_alias(name, CHAMPION, version)
     return str(version)

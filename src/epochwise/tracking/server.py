@@ -25,7 +25,7 @@ Run = Any  # mlflow.entities.Run, which cannot be named without importing MLflow
 
 LOCAL_PORT = 5000
 LOCAL_PAGES = f"http://127.0.0.1:{LOCAL_PORT}"  # where `epochwise ui` shows the project's own database
-DESCRIPTION_TAG = "mlflow.note.content"
+DESCRIPTION_TAG = "mlflow.note.content"  # Markdown that MLflow shows on the page of a run or an experiment
 SUMMARY_SUFFIX = "-sweeps"
 TOKEN_TAG = "run.token"  # its value names the run directory that an MLflow run mirrors
 MAX_METRICS = 1000  # that MLflow's log_batch takes in one call
