@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ["--sweep ID", "--format table|markdown|csv|json", "-h --help"],
     "report": ["[SWEEP|RUN]", "-h --help"],
     "predict": ["[IMAGE]...", "--random N", "--seed INTEGER", "--model champion|RUN_ID|PATH", "--out PNG", "-h --help"],
+    "export": ["[champion|RUN_ID|PATH]", "--out ONNX", "-h --help"],
     "promote": ["[RUN_ID]", "--sweep ID", "--force", "--params", "--data", "-h --help"],
     "publish": ["[RUN_DIR]...", "-h --help"],
     "reproduce": ["RUN_ID", "-h --help"],

@@ -202,6 +202,17 @@ def predict(
     predict([typed_in / image for image in images], count, _path_or_id(typed_in, model), seed, typed_in / out)
 
 
+@epochwise.command("export", short_help="Write a model as ONNX.")
+@click.argument("model", required=False, metavar="[champion|RUN_ID|PATH]", shell_complete=_completer("complete_models"))
+@click.option("--out", default="model.onnx", show_default=True, metavar="ONNX", help="The file to write.")
+@in_project
+def export(model: str | None, out: str, typed_in: Path) -> None:
+    """Write a model as ONNX: the registry's champion, a run's, or one in a run directory (default: models)."""
+    from epochwise.commands.export import export
+
+    export(_path_or_id(typed_in, model), typed_in / out)
+
+
 @epochwise.command("promote", short_help="Make a run the champion in MLflow's registry.")
 @click.argument("run_id", required=False, metavar="[RUN_ID]", shell_complete=_completer("complete_runs"))
 @click.option(

@@ -1,6 +1,5 @@
 """Classify pictures, or test images, with the pipeline's model or any run's: a table and a picture."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,20 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from epochwise.commands.find_model import found_model
 from epochwise.commands.photos import check_photo, read_photo, style_of
 from epochwise.common.errors import InputError
-from epochwise.common.paths import display_path, main_root
-from epochwise.config.compose import load
+from epochwise.common.paths import display_path
 from epochwise.data.prepared import Arrays
 from epochwise.evaluation import figures
 from epochwise.pipeline.datasets import prepared_for
-from epochwise.pipeline.directories import pipeline_run
-from epochwise.pipeline.find_run import find_run
-from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
-from epochwise.runs.model_archive import check_model_archive
-from epochwise.tracking.download import fetch_run
-from epochwise.tracking.registry import CHAMPION, champion, model_name
 
 
 @dataclass(frozen=True)
@@ -41,14 +34,7 @@ def predict(photos: list[Path], count: int | None, model: Path | str | None, see
     None means the pipeline's model. Raises InputError.
     """
     _check_arguments(photos, count, seed, out)
-    with tempfile.TemporaryDirectory() as scratch:
-        file = _find_model(model, Path(scratch))
-        run = RunDirectory(file.parent)
-        restore_pipeline_record(run)
-        for path in (file, run.config, run.record):
-            if not path.is_file():
-                raise InputError(f"{path}: not there; train first, with `dvc repro`, or name a run by --model")
-        check_model_archive(file)
+    with found_model(model) as (file, run):
         images, labels = _test_images(run)
         samples = _read_photos(photos, images) if count is None else _draw(count, images, labels, seed)
         from epochwise.training.model_file import load_model  # imports TensorFlow
@@ -70,30 +56,6 @@ def _check_arguments(photos: list[Path], count: int | None, seed: int | None, ou
         raise InputError(f"--out must be a .png in a folder that exists, got {out}")
     for path in photos:
         check_photo(path)
-
-
-def _find_model(model: Path | str | None, scratch: Path) -> Path:
-    """The model's file in its run directory. A run that only MLflow has is downloaded into `scratch`."""
-    if model is None:
-        return pipeline_run().model
-    if isinstance(model, Path):
-        return RunDirectory(model).model if model.is_dir() else model
-    run_id = _champion_run_id() if model == CHAMPION else model
-    run = find_run(run_id)
-    if run is None:
-        fetch_run(main_root(), run_id, scratch)
-        run = RunDirectory(scratch)
-    return run.model
-
-
-def _champion_run_id() -> str:
-    """Of the champion for the data of params.yaml."""
-    cfg = load([])
-    name = model_name(cfg.tracking.experiment, cfg.prepare.source)
-    version = champion(main_root(), name)
-    if version is None:
-        raise InputError(f"{name}: has no champion in MLflow's registry; `epochwise promote` makes one")
-    return str(version["run_id"])
 
 
 def _test_images(run: RunDirectory) -> Arrays:

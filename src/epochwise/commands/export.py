@@ -1,0 +1,42 @@
+"""`epochwise export`: write a model as ONNX, for programs that have no TensorFlow."""
+
+import json
+import logging
+from pathlib import Path
+
+from epochwise.commands.find_model import found_model
+from epochwise.common.errors import InputError
+from epochwise.common.files import replacing
+from epochwise.common.paths import display_path
+
+OPSET = 17  # of ONNX's operators; ONNX Runtime has run it since 1.12
+
+
+def export(model: Path | str | None, out: Path) -> None:
+    """Write a model to `out` and print where; `model` is as for predict.
+
+    The input `image` is float32 N×H×W×C in 0…1, as prepare makes it, the output the probability of each class. Raises
+    InputError if there is no such model, if `out` cannot be written, or if tf2onnx is not installed.
+    """
+    if out.suffix != ".onnx" or not out.parent.is_dir():
+        raise InputError(f"--out must be a .onnx in a folder that exists, got {out}")
+    with found_model(model) as (file, run):
+        from epochwise.training.backend import tf  # before tf2onnx, which imports it too
+        from epochwise.training.model_file import load_model
+
+        try:
+            import tf2onnx
+        except ImportError as error:
+            raise InputError(f"the export needs tf2onnx: pip install 'epochwise[onnx]' ({error})") from error
+        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+        network, meta = load_model(file), run.read_record().mlflow.get("dataset", {}).get("meta", {})
+        shape = (None, *network.input_shape[1:])
+        scored = tf.function(lambda image: network(image, training=False))
+        signature = [tf.TensorSpec(shape, tf.float32, name="image")]
+        converted, _ = tf2onnx.convert.from_function(scored, input_signature=signature, opset=OPSET)
+        known = {"run_id": run.read_record().run_id, "class_names": json.dumps(meta.get("class_names") or [])}
+        for key, value in known.items():
+            converted.metadata_props.add(key=key, value=value)
+        with replacing(out) as temporary:
+            temporary.write_bytes(converted.SerializeToString())
+    print(f"model {display_path(out)}")
