@@ -155,6 +155,7 @@ def _page_data(report: Report, run_labels: list[str]) -> str:
     images: dict[str, str] = {}
     numbers: dict[str, int] = {}  # of data sets
     runs = []
+    setting_of = [number for number, setting in enumerate(report.settings) for _ in setting.runs]
     for place, (run, label) in enumerate(zip(report.runs, run_labels, strict=True)):
         data = numbers.setdefault(run.record.data_sha256, len(numbers))
         classified = run.classified
@@ -165,6 +166,7 @@ def _page_data(report: Report, run_labels: list[str]) -> str:
         runs.append(
             {
                 "label": label,
+                "setting": setting_of[place],
                 "id": run.id,
                 "folder": run.folder,
                 "data": data,

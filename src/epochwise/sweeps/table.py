@@ -58,7 +58,7 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
         line += [_mean(setting, "val_accuracy", 4), _mean(setting, "val_loss", 4)]
         line += [_mean(setting, "best_epoch", 1 if seeds else 0), _mean(setting, "test_accuracy", 4)]
         trained, reused, seconds = (_sum(setting, cost) for cost in COSTS[:3])
-        lines.append([*line, str(trained), str(reused), f"{seconds:.0f} s", _best_id(setting)])
+        lines.append([*line, str(trained), str(reused), f"{seconds:.0f} s", _median_id(setting)])
     return heads, lines
 
 
@@ -214,9 +214,9 @@ def _mean(setting: Setting, metric: str, digits: int) -> str:
     return f"{setting.mean(metric):.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
 
 
-def _best_id(setting: Setting) -> str:
-    """The start of the id of the setting's best run."""
-    return setting.results[0].record.run_id[:SHORT_ID]
+def _median_id(setting: Setting) -> str:
+    """The start of the id of the setting's run, of several seeds that with the median, as `promote` takes it."""
+    return setting.median.record.run_id[:SHORT_ID]
 
 
 def _run_ids(setting: Setting) -> list[str]:

@@ -142,5 +142,7 @@ function update() {
 }
 byId("choice").hidden = false;
 byId("choice").addEventListener("change", update);
-if (byId("run-B")) byId("run-B").value = "1";
+// At first the best run of all beside the best run of the second setting; of a single setting, its first two.
+const second = page.runs.findIndex((run) => run.setting === 1);
+if (byId("run-B")) byId("run-B").value = String(second > 0 ? second : 1);
 update();
