@@ -57,7 +57,7 @@ def test_it_sorts_unfolds_and_compares(tmp_path):
     assert (seen["best"], seen["ascending"], seen["descending"]) == ("0.5", "0.25", "0.5")
     assert seen["sorted"] == "descending"
     assert seen["hidden"] and seen["unfolded"]
-    assert "model.dense_dropout" in seen["differences"] and "only A right90" in seen["differences"]
+    assert "train.epochs42" in seen["differences"] and "only A right90" in seen["differences"]
     assert "A and B have the same parameters." in seen["same"] and "both wrong90" in seen["same"]
     assert int(seen["counts"]) > 900 and 98 < float(seen["rates"]) < 100
     assert seen["images"] == 24
