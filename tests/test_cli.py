@@ -1,5 +1,6 @@
 """Exit codes and the one line of a refusal, as a shell sees them."""
 
+import os
 import subprocess
 
 import pytest
@@ -60,6 +61,17 @@ def test_outside_a_project(tmp_path, project):
     assert project.ok("epochwise", "--version").startswith("epochwise ")
     assert "COMMAND" in project.ok("epochwise", "--help")
     assert project.ok("epochwise", "train", "--help").startswith("Usage: epochwise train ")
+
+
+@pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["check"]])
+def test_a_reader_that_has_gone_is_no_error(project, command):
+    """As in `epochwise … | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = ["epochwise", *command]
+    done = subprocess.run(command, cwd=project.path, env=clean_environment(), stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_without_a_command_help_is_printed(project):

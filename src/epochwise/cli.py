@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with epochwise.make_context("epochwise", list(sys.argv[1:] if arguments is None else arguments)) as context:
             epochwise.invoke(context)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
     except click.exceptions.Exit as end:  # after --help and --version
         sys.exit(end.exit_code)
     except click.ClickException as error:
