@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from conftest import clean_environment
+from mlflow.entities import ViewType
 from mlflow_runs import all_runs, client, provide_database, run_directory, train
 
 from epochwise.runs.directory import RECORD
@@ -17,12 +18,12 @@ CONNECT = "from epochwise.tracking.server import Server; from pathlib import Pat
 # MLflow has made the tables in a temporary file, which is then never renamed.
 STOP_HALFWAY = """
 import mlflow
-real = mlflow.MlflowClient.search_experiments
+real = mlflow.MlflowClient.delete_experiment
 def stop(self, *arguments, **keywords):
     real(self, *arguments, **keywords)
     print("made", flush=True)
     input()
-mlflow.MlflowClient.search_experiments = stop
+mlflow.MlflowClient.delete_experiment = stop
 """
 
 pytestmark = pytest.mark.usefixtures("plain_pictures")
@@ -42,7 +43,7 @@ def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(projec
     assert list(project.path.glob(".*.mlflow.db*"))
     assert not (project.path / "mlflow.db").exists()
     project.ok(sys.executable, "-c", CONNECT, PYTHONPATH=str(project.path / "src"))
-    assert client(project.path).search_experiments()
+    assert [left.name for left in client(project.path).search_experiments(ViewType.DELETED_ONLY)] == ["Default"]
     assert not list(project.path.glob(".*.mlflow.db*"))
 
 

@@ -21,7 +21,7 @@ def test_a_killed_run_is_marked_by_the_next_one_that_starts(project, client):
     process = subprocess.Popen(
         ["epochwise", "run", "train.epochs=2000"], env=clean_environment(), stdout=subprocess.PIPE
     )
-    assert b"epoch 1/2000" in process.stdout.readline()
+    assert any(line.startswith(b"epoch 1/2000") for line in process.stdout)
     at_work = wait_for(lambda: next(iter(all_runs(client)), None))
     wait_for(lambda: client.get_metric_history(at_work.info.run_id, "val_accuracy"))
     (path,) = project.path.glob("outputs/2*/*/run.json")

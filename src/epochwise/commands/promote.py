@@ -36,13 +36,15 @@ def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_
     with tempfile.TemporaryDirectory(prefix="epochwise-") as scratch:
         run, is_here = _chosen_run(run_id, sweep_id, Path(scratch))
         record, cfg = run.read_finished(), run.read_config()
+        val_accuracy = run.read_history()[-1]["val_accuracy"]
         if not cfg.prepare.validation_size:
             print("note: the test set was this run's validation set, so its accuracy says little about unseen images")
         wanted = parameters(cfg)
         if write_params:
             load([as_override(key, value) for key, value in wanted.items()])  # refuses what this code does not allow
         if not is_here or OmegaConf.select(cfg, "tracking.enabled", default=True) or not write_params:
-            _register(run, record, _sync(run, record) if is_here else record.run_id, wanted, force)
+            mlflow_id = _sync(run, record) if is_here else record.run_id
+            _register(run, record, mlflow_id, wanted, val_accuracy, force)
         else:
             print(f"note: {record.run_id} is not tracked in MLflow, so it does not become champion")
         if write_params:
@@ -85,9 +87,10 @@ def _sync(run: RunDirectory, record: RunRecord) -> str:
     return mirror.run_id
 
 
-def _register(run: RunDirectory, record: RunRecord, run_id: str, wanted: dict[str, Any], force: bool) -> None:
+def _register(
+    run: RunDirectory, record: RunRecord, run_id: str, wanted: dict[str, Any], val_accuracy: float, force: bool
+) -> None:
     """Make the run champion; `run_id` is MLflow's, and `wanted` are the run's parameters."""
-    val_accuracy = run.read_history()[-1]["val_accuracy"]
     name = model_name(record.experiment, wanted["prepare.source"])
     before = champion(main_root(), name)
     if before and before["run_id"] == run_id:

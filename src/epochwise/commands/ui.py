@@ -1,6 +1,7 @@
 """`epochwise ui`: MLflow's pages for the project's own database, on a free port, with the links to the runs."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.paths import main_root
@@ -18,7 +19,7 @@ from epochwise.tracking.server import LOCAL_PORT, database_exists, is_remote, se
 
 HOST = "127.0.0.1"
 PORTS = range(LOCAL_PORT, LOCAL_PORT + 20)  # the first free one is taken
-START_TIMEOUT = 120.0  # seconds
+START_TIMEOUT, STOP_TIMEOUT = 120.0, 3.0  # seconds
 # The light server: `mlflow ui` alone starts 15 processes for jobs that nothing here uses.
 ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -74,8 +75,16 @@ def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
                 last = log.read().decode(errors="replace").strip().splitlines()[-1:]
                 raise RunError(f"MLflow's server ended with {server.returncode}: {''.join(last)}")
         finally:
-            server.terminate()
-            server.wait()
+            _stop(server)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its worker, which otherwise waits for browsers to close their connections."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(STOP_TIMEOUT)
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> None:
