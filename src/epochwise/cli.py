@@ -219,7 +219,7 @@ def export(model: str | None, out: str, typed_in: Path) -> None:
 @click.option(
     "--sweep",
     metavar="ID",
-    help="Take the best run of this sweep (default: of the latest one).",
+    help="Take the best setting of this sweep (default: of the latest one).",
     shell_complete=_completer("complete_sweeps"),
 )
 @click.option("--force", is_flag=True, help="Replace a champion that is better or not comparable.")

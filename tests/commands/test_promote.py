@@ -16,6 +16,7 @@ from epochwise.config.schema import parameters
 from epochwise.pipeline.datasets import prepared_for
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.tracking.registry import model_name
 from epochwise.training.history import read_history, write_history
 from epochwise.training.model_file import load_model
 
@@ -93,6 +94,22 @@ def test_each_data_set_has_a_champion_of_its_own(project, registry):
     assert version.tags["prepare.source"] == "fashion_mnist"
 
 
+def test_paths_of_one_file_name_have_champions_of_their_own():
+    sources = ["mnist", "data/mnist.npz", "my/mnist.npz", "sets/v1.0", "sets/v1.5", "数字.npz", "文字.npz"]
+    names = [model_name("epochwise", source) for source in sources]
+    assert names[0] == "epochwise-mnist" and len(set(names)) == len(sources)
+
+
+def test_a_champion_of_other_data_is_named(project, registry):
+    made_run(project, "first", 0.95)
+    promote(project, "first")
+    project.edit("params.yaml", "source: digits", "source: mnist ")
+    refused = project.cli("predict", "--random", "1", "--model", "champion")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "no champion for prepare.source=mnist, the data of params.yaml" in refused.stderr
+    assert "there is one of epochwise-digits" in refused.stderr
+
+
 def test_a_worse_run_and_one_of_another_split_need_force(project, registry):
     made_run(project, "good", 0.95)
     made_run(project, "worse", 0.94)
@@ -154,6 +171,10 @@ def test_what_is_registered_takes_raw_pixels(project, registry):
     np.testing.assert_allclose(served.predict(np.rint(images * 255).astype(np.float32)), expected, atol=1e-5)
     (model, other) = registry.search_logged_models([registry.get_experiment_by_name("epochwise").experiment_id])
     assert {model.name, other.name} == {"model", "served"}
+    made_run(project, "other", 0.96)
+    promote(project, "other")
     promote(project, "run", "--force")
+    assert champion(registry, "epochwise-digits") == "run"
     assert project.cli("publish", str(run.path)).returncode == 0
-    assert len(registry.search_logged_models([registry.get_experiment_by_name("epochwise").experiment_id])) == 2
+    found = registry.search_logged_models([registry.get_experiment_by_name("epochwise").experiment_id])
+    assert sorted(model.name for model in found) == ["model", "model", "served", "served"], "one of each for each run"

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from conftest import A_RECORD
 from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from omegaconf import OmegaConf
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from epochwise.common.errors import InputError
 from epochwise.common.files import write_json, write_text
 from epochwise.evaluation.class_metrics import class_metrics
 from epochwise.report.charts import ticks
-from epochwise.report.content import ReportedRun
+from epochwise.report.content import report_of_run
 from epochwise.report.page import MAX_WITH_IMAGES
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import RunDirectory
@@ -26,6 +28,7 @@ from epochwise.sweeps.table import as_text
 
 pytestmark = pytest.mark.usefixtures("bare_project")
 
+MISTAKE_KEYS = ("index", "actual", "predicted", "probability", "png")
 PNG = base64.b64encode(b"\x89PNG of a digit" * 20).decode()
 
 
@@ -128,6 +131,52 @@ def test_a_run_without_predictions_is_shown_without_them(tmp_path):
     assert runs["run1"]["mistakes"] == []
 
 
+@pytest.mark.parametrize("rows", ["-1,-1\n", "1,x\n", "\xff"])
+def test_a_damaged_file_of_one_run_costs_neither_page_nor_leaderboard(tmp_path, rows):
+    sweep = grid_sweep(tmp_path, [2], [0.25, 0.5], [0])
+    (sweep.folder / "0/confusion_matrix.csv").write_text(f"actual,predicted\n{rows}", encoding="latin-1")
+    write_json(sweep.folder / "0/mistakes.json", {"mistakes": [dict.fromkeys(MISTAKE_KEYS)]})
+    record = json.loads((sweep.folder / "sweep.json").read_text())
+    write_json(sweep.folder / "sweep.json", record | {"command": "epochwise run -m prepare.source=x\udcff.npz"})
+    sweep = SweepRecord.read(sweep.folder)
+    leaderboard_files.write(make_leaderboard(tmp_path, sweep))
+    assert {path.name for path in sweep.folder.glob("leaderboard.*")} == {
+        f"leaderboard.{s}" for s in ("csv", "json", "md")
+    }
+    assert "prepare.source=x?.npz" in (sweep.folder / "report.html").read_text()
+
+
+def test_a_settings_dot_is_of_its_own_runs(tmp_path):
+    """Also if a seed of the longest setting failed."""
+    sweep = grid_sweep(tmp_path, [2, 4], [0.5], [0, 1, 2])
+    (sweep.folder / "5/run.json").unlink()
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    page = page_of(tmp_path, sweep)
+    for setting in leaderboard.settings:
+        epochs = setting.parameters["train.epochs"]
+        assert f"val_accuracy {setting.mean('val_accuracy'):.4f} after epoch {epochs}" in page
+
+
+def test_the_report_of_a_run_refuses_an_earlier_trainings_scores(tmp_path):
+    finish(tmp_path / "outputs/run", 0, 0.9)
+    run = RunDirectory(tmp_path / "outputs/run")
+    run.write_config(OmegaConf.create({"prepare": {"source": "digits", "validation_size": 0, "train_size": 0,
+                     "split_seed": 0}, "seed": 0, "model": {}, "train": {"epochs": 2}}))  # fmt: skip
+    assert report_of_run(run, run.read_record()).settings[0].summary["val_accuracy"] == 0.9
+    history = run.read_history()
+    history[-1]["val_accuracy"] = 0.99
+    run.write_history(history)
+    with pytest.raises(InputError, match="is not evaluated since it was trained"):
+        report_of_run(run, run.read_record())
+
+
+def test_a_new_training_removes_the_report_of_the_earlier_one(tmp_path):
+    run = RunDirectory(tmp_path / "models", tmp_path / "reports")
+    write_text(run.report, "of the earlier training")
+    run.clear()
+    assert not run.report.exists()
+
+
 def test_nothing_finished_is_a_page_that_says_so(tmp_path):
     page = page_of(tmp_path, make_sweep(tmp_path, ["seed"], point(0, seed=0), failures={0: "ValueError: <boom>"}))
     assert "No run is finished yet." in page and "failed: seed=0: ValueError: &lt;boom&gt;" in page
@@ -156,12 +205,11 @@ def test_class_metrics_are_scikit_learns(seed):
         np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
-def test_cooldowns_are_branches_of_the_epochs_that_they_share(tmp_path):
-    def run(epochs: int, cooldown: int) -> ReportedRun:
+def test_cooldowns_are_branches_of_the_epochs_that_they_share():
+    def run(epochs: int, cooldown: int) -> RunRecord:
         own = {"train.epochs": epochs, "train.cooldown_epochs": cooldown} if cooldown else {}
         identity = {"parameters": {"seed": 0} | own, "data": "d"}
-        record = RunRecord(**A_RECORD | {"epochs": epochs, "identity": identity})
-        return ReportedRun(RunDirectory(tmp_path), record, {}, {})
+        return RunRecord(**A_RECORD | {"epochs": epochs, "identity": identity})
 
     runs = [run(6, 0), run(4, 1), run(8, 2)]
     (trunk,) = shared_epochs(runs, ["six", "four", "eight"], ["all"] * 3)

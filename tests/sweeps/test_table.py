@@ -56,10 +56,10 @@ def test_markdown_is_the_table_and_its_footer(leaderboard):
 
 def test_shared_epochs_cost_once(leaderboard):
     assert footer(leaderboard)[1] == (
-        "training took 8 epochs, 80 s; without shared epochs it would have been 12 epochs, 120 s"
+        "the runs consist of 8 epochs if those in common count once; trained one by one: 12 epochs, 120 s of training"
     )
     without_reuse = replace(leaderboard, sweep=replace(leaderboard.sweep, reuse=False))
-    assert footer(without_reuse)[1] == "training took 12 epochs, 120 s"
+    assert footer(without_reuse)[1] == "the runs consist of 12 epochs, 120 s of training"
 
 
 def test_without_runs_there_is_no_row(tmp_path, capsys):

@@ -15,7 +15,8 @@ OPSET = 17  # of ONNX's operators; ONNX Runtime has run it since 1.12
 def export(model: Path | str | None, out: Path) -> None:
     """Write a model to `out` and print where; `model` is as for predict.
 
-    The input `image` is float32 N×H×W×C in 0…1, as prepare makes it, the output the probability of each class. Raises
+    The input `image` is float32 N×H×W×C in 0…1, as prepare makes it, the output the probability of each class. A model
+    that was trained in mixed_bfloat16 is written in float32, in which its weights are: it rounds less. Raises
     InputError if there is no such model, if `out` cannot be written, or if tf2onnx is not installed.
     """
     if out.suffix != ".onnx" or not out.parent.is_dir():
@@ -23,14 +24,18 @@ def export(model: Path | str | None, out: Path) -> None:
     with found_model(model) as (file, run):
         from epochwise.training.backend import tf  # before tf2onnx, which imports it too
         from epochwise.training.model_file import load_model
+        from epochwise.training.network import build_model
 
         try:
             import tf2onnx
         except ImportError as error:
             raise InputError(f"the export needs tf2onnx: pip install 'epochwise[onnx]' ({error})") from error
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-        network, meta = load_model(file), run.read_record().mlflow.get("dataset", {}).get("meta", {})
-        shape = (None, *network.input_shape[1:])
+        trained, meta = load_model(file), run.read_record().mlflow.get("dataset", {}).get("meta", {})
+        shape = trained.input_shape
+        # In float32, whatever the model computes in: tf2onnx takes bfloat16 for float16.
+        network = build_model(run.read_config().model, shape[1:], trained.output_shape[-1], "float32", seed=0)
+        network.set_weights(trained.get_weights())
         scored = tf.function(lambda image: network(image, training=False))
         signature = [tf.TensorSpec(shape, tf.float32, name="image")]
         converted, _ = tf2onnx.convert.from_function(scored, input_signature=signature, opset=OPSET)

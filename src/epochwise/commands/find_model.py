@@ -14,7 +14,7 @@ from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.model_archive import check_model_archive
 from epochwise.tracking.download import fetch_run
-from epochwise.tracking.registry import CHAMPION, champion, model_name
+from epochwise.tracking.registry import CHAMPION, champion, model_name, names_of_champions
 
 
 @contextmanager
@@ -53,5 +53,7 @@ def _champion_run_id() -> str:
     name = model_name(cfg.tracking.experiment, cfg.prepare.source)
     version = champion(main_root(), name)
     if version is None:
-        raise InputError(f"{name}: has no champion in MLflow's registry; `epochwise promote` makes one")
+        others = ", ".join(names_of_champions(main_root(), cfg.tracking.experiment))
+        hint = f"there is one of {others}; name its run by its id" if others else "`epochwise promote` makes one"
+        raise InputError(f"no champion for prepare.source={cfg.prepare.source}, the data of params.yaml; {hint}")
     return str(version["run_id"])

@@ -1,5 +1,6 @@
 """Classify pictures, or test images, with the pipeline's model or any run's: a table and a picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +40,10 @@ def predict(photos: list[Path], count: int | None, model: Path | str | None, see
         samples = _read_photos(photos, images) if count is None else _draw(count, images, labels, seed)
         from epochwise.training.model_file import load_model  # imports TensorFlow
 
+        names = _class_names(run)
         probabilities = load_model(file).predict(np.stack([sample.image for sample in samples]), verbose=0)
-    _print_table(samples, probabilities)
-    _write_picture(samples, probabilities, out)
+    _print_table(samples, probabilities, names)
+    _write_picture(samples, probabilities, names, out)
     print(f"picture {display_path(out)}")
 
 
@@ -89,7 +91,13 @@ def _read_photos(paths: list[Path], test_images: np.ndarray) -> list[Sample]:
     return [Sample(name, image, None) for name, (image, _) in zip(names, pictures, strict=True)]
 
 
-def _print_table(samples: list[Sample], probabilities: np.ndarray) -> None:
+def _class_names(run: RunDirectory) -> list[str]:
+    """What the data of the run calls its classes; their numbers if it has no names."""
+    meta = prepared_for(run.read_config()).meta
+    return meta.class_names or [str(number) for number in range(meta.classes)]
+
+
+def _print_table(samples: list[Sample], probabilities: np.ndarray, names: Sequence[str]) -> None:
     """Print a row for each image: of test images with the truth, of pictures with the second guess."""
     guesses = probabilities.argmax(axis=1)
     are_test_images = samples[0].truth is not None
@@ -101,19 +109,19 @@ def _print_table(samples: list[Sample], probabilities: np.ndarray) -> None:
         table.add_column(column, justify="right")
     for sample, guess, row in zip(samples, guesses, probabilities, strict=True):
         second = int(np.argsort(row)[-2])
-        truth = (str(sample.truth), "right" if guess == sample.truth else "wrong")
-        rest = truth if are_test_images else (f"{second} ({row[second]:.2%})",)
-        table.add_row(escape(sample.name), str(guess), f"{row[guess]:.2%}", *rest)
+        truth = (names[sample.truth or 0], "right" if guess == sample.truth else "wrong")
+        rest = truth if are_test_images else (f"{names[second]} ({row[second]:.2%})",)
+        table.add_row(escape(sample.name), names[guess], f"{row[guess]:.2%}", *rest)
     Console().print(table)
 
 
-def _write_picture(samples: list[Sample], probabilities: np.ndarray, out: Path) -> None:
+def _write_picture(samples: list[Sample], probabilities: np.ndarray, names: Sequence[str], out: Path) -> None:
     """Draw the images under their predictions; wrong ones are red."""
     titles, colours = [], []
     for sample, row in zip(samples, probabilities, strict=True):
         guess = int(row.argmax())
-        second_line = sample.name if sample.truth is None else f"truth {sample.truth}"
-        titles.append(f"{guess} ({row[guess]:.1%})\n{second_line}")
+        second_line = sample.name if sample.truth is None else f"truth {names[sample.truth]}"
+        titles.append(f"{names[guess]} ({row[guess]:.1%})\n{second_line}")
         colours.append("black" if sample.truth in (None, guess) else "tab:red")
     heading = "predictions" if samples[0].truth is None else "predictions for random test images"
     figures.images(np.stack([sample.image for sample in samples]), titles, colours, out, heading)

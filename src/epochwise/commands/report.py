@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from epochwise.common.errors import InputError
-from epochwise.common.files import write_text
+from epochwise.common.files import write_bytes
 from epochwise.common.paths import display_path, find_root
 from epochwise.pipeline.directories import pipeline_run, run_directories
 from epochwise.pipeline.find_run import find_run
@@ -30,7 +30,7 @@ def report(wanted: Path | str | None) -> None:
         restore_pipeline_record(found)
         record = found.read_finished()
         path = found.report
-        write_text(path, render(report_of_run(found, record)))
+        write_bytes(path, render(report_of_run(found, record)))
     print(f"report {display_path(path)}")
 
 
@@ -53,8 +53,11 @@ def _find(root: Path, wanted: Path | str) -> RunDirectory | SweepRecord:
 def _latest(root: Path) -> RunDirectory | SweepRecord:
     """The sweep or the single run that was written to last."""
     sweeps = known_sweeps(root)[:1]
-    runs = [run for run in (pipeline_run(), *run_directories(root)) if run.record.is_file() and run.metrics.is_file()]
-    single = [run for run in runs if not SweepRecord.exists(run.path.parent)]
+    single = [
+        run
+        for run in (pipeline_run(), *run_directories(root))
+        if run.record.is_file() and run.metrics.is_file() and not SweepRecord.exists(run.path.parent)
+    ]
     candidates: list[tuple[float, RunDirectory | SweepRecord]] = [
         *((run.record.stat().st_mtime, run) for run in single),
         *(((sweep.folder / RECORD).stat().st_mtime, sweep) for sweep in sweeps),

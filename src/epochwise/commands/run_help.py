@@ -41,7 +41,7 @@ def run_help() -> str:
     """The help text of this project."""
     root = find_root()
     lines = [line for group in ("experiment", "sweep") for line in _presets(root / "conf" / group)]
-    params = (root / "params.yaml").read_text(encoding="utf-8").splitlines()
+    params = (root / "params.yaml").read_text(encoding="utf-8", errors="replace").splitlines()
     return HELP.format(presets="\n".join(lines), params="\n".join(f"  {line}".rstrip() for line in params))
 
 
@@ -50,7 +50,11 @@ def _presets(folder: Path) -> list[str]:
     plus = "+" if folder.name == "sweep" else ""
     lines = []
     for path in sorted(folder.glob("*.yaml")):
-        comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+        comments = [
+            line[1:].strip()
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.startswith("#")
+        ]
         about = next((comment for comment in comments if not comment.startswith("@")), "")
         lines.append(f"  {f'{plus}{folder.name}={path.stem}':<22}{about}")
     return lines

@@ -36,10 +36,11 @@ def ui(port: int | None) -> None:
     if not database_exists(root):
         raise InputError("no runs to show yet: `epochwise run` or `make repro` makes one")
     chosen = _free_port(port)
+    print("starting MLflow's server", flush=True)
     with _server(local_uri(root), chosen) as server:
-        _wait_until_it_answers(server, chosen)
-        _print_links(chosen)
         try:
+            if _answers(server, chosen):
+                _print_links(chosen)
             server.wait()
         except KeyboardInterrupt:
             print()
@@ -87,16 +88,18 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             server.wait(STOP_TIMEOUT)
 
 
-def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> None:
+def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; False if it ends instead. Raises RunError if it does neither."""
     deadline = time.monotonic() + START_TIMEOUT
     while server.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=1):
-                return
+                return True
         except OSError:
             time.sleep(0.1)
     if server.poll() is None:
         raise RunError(f"MLflow's server does not answer within {START_TIMEOUT:.0f} s")
+    return False
 
 
 def _print_links(port: int) -> None:

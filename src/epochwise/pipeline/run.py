@@ -40,7 +40,7 @@ def run_configuration(
     print(f"files {display_path(directory)}")
     print_result(metrics, this.recorder)
     if not sweep_id:
-        print(f"next: epochwise report {display_path(directory)}, or epochwise predict --random 12 --model {this.id}")
+        print(f"next: epochwise report {this.id}, or epochwise predict --random 12 --model {this.id}")
 
 
 def _plan(cfg: DictConfig, directory: Path) -> str:

@@ -49,6 +49,7 @@ def evaluate_stage(cfg: DictConfig) -> None:
         _check_trained_with(cfg, trained)
         from epochwise.evaluation.evaluate import evaluate, load_scorer  # imports TensorFlow
 
+        run.report.unlink(missing_ok=True)  # of earlier results
         record = replace(record, published=False)  # until MLflow has these results, too
         run.write_record(record)
         recorder = create_recorder(main_root(), cfg, run)

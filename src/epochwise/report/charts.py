@@ -52,12 +52,12 @@ class LineChart:
 
 @dataclass(frozen=True)
 class Series:
-    """Values by epoch, the deviations of several seeds from them, and epochs to mark, each with what it says."""
+    """Values by epoch, the deviations of several seeds from them, and marks by epoch: a value and what it says."""
 
     label: str
     values: Mapping[int, float]
     deviations: Mapping[int, float] = field(default_factory=dict)
-    marks: Mapping[int, str] = field(default_factory=dict)
+    marks: Mapping[int, tuple[float, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,10 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 def line_chart(title: str, series: Sequence[Series]) -> LineChart:
     """A chart over epochs."""
     epochs = [epoch for one in series for epoch in one.values]
-    bounds = [value + sign * one.deviations.get(epoch, 0) for one in series for epoch, value in one.values.items()
-              for sign in (-1, 1)]  # fmt: skip
+    bounds = [value for one in series for value, _ in one.marks.values()]
+    for one in series:
+        for epoch, value in one.values.items():
+            bounds += [value - one.deviations.get(epoch, 0), value + one.deviations.get(epoch, 0)]
     first, last, low, high = min(epochs), max(epochs), min(bounds), max(bounds)
     room = (high - low) * 0.05 or abs(high) * 0.05 or 1
     low, high = low - room, high + room
@@ -130,7 +132,7 @@ def line_chart(title: str, series: Sequence[Series]) -> LineChart:
     digits = max((len(f"{value:.10f}".rstrip("0").partition(".")[2]) for value in values), default=0)
     lines = []
     for one in series:
-        dots = [(*place(epoch, one.values[epoch]), text) for epoch, text in one.marks.items() if epoch in one.values]
+        dots = [(*place(epoch, value), text) for epoch, (value, text) in one.marks.items()]
         lines.append(Line(one.label, _polyline(place(*pair) for pair in one.values.items()), dots, _band(one, place)))
     return LineChart(
         title,
@@ -141,7 +143,9 @@ def line_chart(title: str, series: Sequence[Series]) -> LineChart:
     )
 
 
-def run_series(history: History, names: Iterable[str], marks: Mapping[str, Mapping[int, str]]) -> list[Series]:
+def run_series(
+    history: History, names: Iterable[str], marks: Mapping[str, Mapping[int, tuple[float, str]]]
+) -> list[Series]:
     """The metrics of one run, each a series."""
     return [
         Series(name, {int(row["epoch"]): row[name] for row in history}, marks=marks.get(name, {})) for name in names
@@ -169,11 +173,10 @@ def setting_series(settings: Sequence[ReportedSetting], metric: str, label: Call
             means[epoch] = statistics.fmean(values_of_seeds)
             if len(histories) > 1:
                 deviations[epoch] = statistics.stdev(values_of_seeds)
-        lengths = {setting.runs[0].record.epochs: setting for setting in group}
-        ends = {
-            epochs: f"{label(lengths[epochs])}: {metric} {means[epochs]:.4f} after epoch {epochs}"
-            for epochs in sorted(lengths)
-        }
+        ends = {}  # of each setting by its own runs, which may be of other seeds than those of the longest
+        for setting in sorted(group, key=lambda setting: setting.runs[0].record.epochs):
+            epochs, value = setting.runs[0].record.epochs, float(setting.summary[metric] or 0)
+            ends[epochs] = value, f"{label(setting)}: {metric} {value:.4f} after epoch {epochs}"
         found.append(Series(label(longest, without_epochs=len(group) > 1), means, deviations, ends))
     return found
 

@@ -28,6 +28,13 @@ class Mistake:
     probability: float  # of the predicted class
     png: str  # the image, base64
 
+    def has_right_types(self) -> bool:
+        """Whether a file that anybody may have written holds what evaluate writes."""
+        numbers = self.index, self.actual, self.predicted
+        return all(isinstance(number, int) for number in numbers) and (
+            isinstance(self.probability, float) and isinstance(self.png, str)
+        )
+
 
 @dataclass(frozen=True)
 class Classified:
@@ -54,7 +61,9 @@ class ReportedRun:
     def command(self) -> str:
         """The command that makes the run again, with commit and parameters; without git, the parameters alone."""
         recorded = self.record.mlflow.get("tags", {}).get("reproduce")
-        plain = shlex.join(["epochwise", "run", *(as_override(key, value) for key, value in self.parameters.items())])
+        given = {key: value for key, value in self.parameters.items() if value is not None}  # earlier ones lack some
+        overrides = [as_override(key, value) for key, value in given.items()]
+        plain = shlex.join(["epochwise", "run", *overrides])
         return str(recorded or plain)
 
     @cached_property
@@ -68,7 +77,7 @@ class ReportedRun:
             text = (self.directory.evaluation / CONFUSION_MATRIX).read_text()
             heads, *lines = text.splitlines()
             pairs = {line: tuple(map(int, line.split(","))) for line in set(lines)}  # int() for each of 10,000 is slow
-            if heads != "actual,predicted" or any(len(pair) != 2 for pair in pairs.values()):
+            if heads != "actual,predicted" or any(len(pair) != 2 or min(pair) < 0 for pair in pairs.values()):
                 return None
         except (OSError, ValueError):
             return None
@@ -84,9 +93,10 @@ class ReportedRun:
     def mistakes(self) -> list[Mistake]:
         """The most confident ones first; empty for a run of an earlier version, which did not keep them."""
         try:
-            return [Mistake(**mistake) for mistake in read_json(self.directory.evaluation / MISTAKES)["mistakes"]]
+            found = [Mistake(**mistake) for mistake in read_json(self.directory.evaluation / MISTAKES)["mistakes"]]
         except (InputError, KeyError, TypeError):
             return []
+        return found if all(mistake.has_right_types() for mistake in found) else []
 
     @property
     def folder(self) -> str:
@@ -127,9 +137,10 @@ class Report:
 
 def report_of_run(directory: RunDirectory, record: RunRecord) -> Report:
     """The report of a single run that is evaluated. Raises InputError if a file of it is missing or damaged."""
-    values = parameters(directory.read_config())
-    run = ReportedRun(directory, record, directory.read_metrics(), values)
+    values, metrics = parameters(directory.read_config()), directory.read_own_metrics()
+    if not metrics:
+        raise InputError(f"{directory.path}: is not evaluated since it was trained; run `dvc repro` or train again")
+    run = ReportedRun(directory, record, metrics, values)
     validation = "validation images" if values["prepare.validation_size"] else "the test set"
-    summary = {name: run.metrics[name] for name in run.metrics}
-    setting = ReportedSetting({}, [run], summary)
+    setting = ReportedSetting({}, [run], metrics)
     return Report(f"run {run.record.name or run.id}", run.command, validation, [], [setting])

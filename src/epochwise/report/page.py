@@ -13,14 +13,14 @@ from epochwise.report import charts
 from epochwise.report.content import Report, ReportedRun, ReportedSetting
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 
-MAX_CURVES = 200  # in one chart; of more settings the best are drawn
+MAX_CURVES = 200  # in one chart, those of the best settings
 MAX_WITH_IMAGES = 60  # runs whose mistakes are in the page as images, the best first
 MAX_WRONG = 2000  # mistakes of a run that is compared with others image by image
 RUN_CURVES = (("loss", ("loss", "val_loss"), min), ("accuracy", ("accuracy", "val_accuracy"), max))
 
 
-def render(report: Report) -> str:
-    """The whole page, as HTML that needs no other file."""
+def render(report: Report) -> bytes:
+    """The whole page, as HTML in UTF-8 that needs no other file. Bytes of file names that are no text are replaced."""
     runs = report.runs
     names = _short_names(report.keys)
     labels = [_setting_label(setting, names) for setting in report.settings]
@@ -30,8 +30,11 @@ def render(report: Report) -> str:
         for setting, label in zip(report.settings, labels, strict=True)
         for run in setting.runs
     ]
-    trunks = shared_epochs(runs, run_labels, [_trunk_label(report, run, names, seeds) for run in runs])
-    return (
+    trunks = shared_epochs(
+        [run.record for run in runs], run_labels, [_trunk_label(report, run, names, seeds) for run in runs]
+    )
+    line_charts, left_out = _line_charts(report, names)
+    page = (
         _environment()
         .get_template("report.html")
         .render(
@@ -40,8 +43,8 @@ def render(report: Report) -> str:
             labels=labels,
             seeds=seeds,
             run_labels=run_labels,
-            line_charts=_line_charts(report, names),
-            curves_left_out=max(0, len(report.settings) - MAX_CURVES),
+            line_charts=line_charts,
+            curves_left_out=left_out,
             heat_maps=charts.heat_maps(report.settings, report.keys, names),
             parallel=charts.parallel_coordinates(report.settings, report.keys, names, labels),
             trunks=trunks,
@@ -53,6 +56,7 @@ def render(report: Report) -> str:
             page_data=_page_data(report, run_labels),
         )
     )
+    return page.encode(errors="replace")
 
 
 @functools.cache
@@ -85,27 +89,26 @@ def _trunk_label(report: Report, run: ReportedRun, names: dict[str, str], seeds:
     return " ".join([*values, *([f"seed={run.parameters.get('seed')}"] if seeds else [])]) or "all runs"
 
 
-def _line_charts(report: Report, names: dict[str, str]) -> list[charts.LineChart]:
-    settings = report.settings[:MAX_CURVES]
-    if not settings:
-        return []
+def _line_charts(report: Report, names: dict[str, str]) -> tuple[list[charts.LineChart], int]:
+    """The charts, and how many curves they leave out."""
+    if not report.settings:
+        return [], 0
     if len(report.runs) > 1:
 
         def label(setting: ReportedSetting, without_epochs: bool = False) -> str:
             return _setting_label(setting, names, without_epochs) or "all runs"
 
-        return [
-            charts.line_chart(metric, charts.setting_series(settings, metric, label))
-            for metric in ("val_accuracy", "val_loss")
-        ]
+        series = {name: charts.setting_series(report.settings, name, label) for name in ("val_accuracy", "val_loss")}
+        drawn = [charts.line_chart(name, found[:MAX_CURVES]) for name, found in series.items()]
+        return drawn, max(0, len(series["val_loss"]) - MAX_CURVES)
     history = report.runs[0].history
     made = []
     for title, metrics, best in RUN_CURVES:
         row = best(history, key=lambda row, name=metrics[1]: row[name])  # type: ignore[misc]
         word = "lowest" if best is min else "highest"
-        mark = {int(row["epoch"]): f"{word} {metrics[1]}: epoch {row['epoch']}"}
+        mark = {int(row["epoch"]): (row[metrics[1]], f"{word} {metrics[1]}: epoch {row['epoch']}")}
         made.append(charts.line_chart(title, charts.run_series(history, metrics, {metrics[1]: mark})))
-    return made
+    return made, 0
 
 
 def _data_sets(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from epochwise.report.content import ReportedRun
+from epochwise.runs.record import RunRecord
 from epochwise.trajectory.identity import trajectory_key
 
 LENGTH_KEYS = ("train.epochs", "train.cooldown_epochs")  # in the identity of a run with a cooldown, see `segments`
@@ -32,11 +32,11 @@ class Trunk:
         return max([self.last, *(branch.last for branch in self.branches)])
 
 
-def shared_epochs(runs: Sequence[ReportedRun], labels: Sequence[str], trunk_labels: Sequence[str]) -> list[Trunk]:
+def shared_epochs(records: Sequence[RunRecord], labels: Sequence[str], trunk_labels: Sequence[str]) -> list[Trunk]:
     """The trunks in the order of the best run on each."""
     trunks: dict[str, Trunk] = {}
-    for run, label, trunk_label in zip(runs, labels, trunk_labels, strict=True):
-        record, parameters = run.record, dict(run.record.identity.get("parameters", {}))
+    for record, label, trunk_label in zip(records, labels, trunk_labels, strict=True):
+        parameters = dict(record.identity.get("parameters", {}))
         cooldown = int(parameters.get("train.cooldown_epochs", 0))
         deciding = {key: value for key, value in parameters.items() if key not in LENGTH_KEYS}
         key = trajectory_key(record.identity | {"parameters": deciding}) if record.identity else record.trajectory

@@ -9,7 +9,7 @@ from epochwise.common.errors import InputError, one_line
 from epochwise.common.files import read_json, write_text
 from epochwise.runs.model_archive import check_model_archive
 from epochwise.runs.record import FINISHED, RunRecord
-from epochwise.training.history import History, read_history, write_history
+from epochwise.training.history import History, read_history, summarize, write_history
 
 RECORD = "run.json"
 REPORT = "report.html"
@@ -65,7 +65,7 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove an earlier run's results, so that none of them is taken for those of the run that starts."""
-        for path in (self.history, self.model, self.path / "metrics.json", self.path / REPORT, self.diff):
+        for path in (self.history, self.model, self.path / "metrics.json", self.report, self.diff):
             path.unlink(missing_ok=True)
 
     def write_config(self, cfg: DictConfig) -> None:
@@ -105,6 +105,17 @@ class RunDirectory:
         if wrong:
             raise InputError(f"{self.metrics}: not a run's metrics: {wrong[0]} is {metrics.get(wrong[0])!r}")
         return metrics
+
+    def read_own_metrics(self) -> dict[str, float]:
+        """What metrics.json holds; empty without one, or if it is an earlier training's, as in reports/ after train.
+
+        Raises InputError if a file is damaged.
+        """
+        history = self.read_history()
+        if not history or not self.metrics.is_file():
+            return {}
+        metrics = self.read_metrics()
+        return metrics if summarize(history).items() <= metrics.items() else {}
 
     def read_finished(self) -> RunRecord:
         """The record of a run whose training is complete. Raises InputError if it does not exist or did not finish."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from epochwise.common.files import write_text
+from epochwise.common.files import write_bytes, write_text
 from epochwise.report.content import Report, ReportedRun, ReportedSetting
 from epochwise.runs.directory import REPORT
 from epochwise.sweeps.curves import trajectory_curves
@@ -31,7 +31,7 @@ def write_report(leaderboard: Leaderboard) -> Path:
     from epochwise.report.page import render  # imports Jinja2
 
     path = leaderboard.sweep.folder / REPORT
-    write_text(path, render(sweep_report(leaderboard)))
+    write_bytes(path, render(sweep_report(leaderboard)))
     return path
 
 

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from epochwise.common.paths import display_path
+from epochwise.report.charts import shown
+from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
 from epochwise.tracking.sweep_mirror import curves_link
@@ -81,7 +83,7 @@ def footer(leaderboard: Leaderboard) -> list[str]:
     lines = notes(leaderboard) + problems(leaderboard)
     if leaderboard.best:
         command = f"epochwise promote --sweep {leaderboard.sweep.id} --params && dvc repro"
-        lines.append(f"to make the best setting the pipeline's default: {command}")
+        lines.append(f"to make the best setting the pipeline's default: {command} (--data takes its data, too)")
     return lines
 
 
@@ -108,8 +110,8 @@ def print_leaderboard(leaderboard: Leaderboard) -> None:
 
 
 def plain(value: object) -> object:
-    """A parameter's value as one cell: a list as its items with spaces between them."""
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+    """A parameter's value as one cell: a list as text, all else as it is, so that numbers stay numbers."""
+    return shown(value) if isinstance(value, list) else value
 
 
 def short(key: str) -> str:
@@ -187,16 +189,15 @@ def _ranking(leaderboard: Leaderboard) -> list[str]:
 
 
 def _cost(leaderboard: Leaderboard) -> str:
-    """What the finished runs took to train, whichever run trained their epochs and in however many attempts."""
+    """How many epochs the finished runs consist of, whichever run trained them and in however many attempts."""
     records = [result.record for result in leaderboard.results]
-    longest = {record.trajectory: record for record in sorted(records, key=lambda record: record.epochs)}
-    alone, shared = (
-        f"{sum(record.epochs for record in some)} epochs, {sum(record.trajectory_seconds for record in some):.0f} s"
-        for some in (records, longest.values())
-    )
+    seconds = sum(record.trajectory_seconds for record in records)
+    alone = f"{sum(record.epochs for record in records)} epochs, {seconds:.0f} s of training"
     if not leaderboard.sweep.reuse:
-        return f"training took {alone}"
-    return f"training took {shared}; without shared epochs it would have been {alone}"
+        return f"the runs consist of {alone}"
+    names = [record.run_id for record in records]
+    once = distinct_epochs(shared_epochs(records, names, names))
+    return f"the runs consist of {once} epochs if those in common count once; trained one by one: {alone}"
 
 
 def _same_runs(leaderboard: Leaderboard) -> list[str]:

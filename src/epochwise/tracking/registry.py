@@ -4,12 +4,15 @@ MLflow is imported inside functions, for its cost (see `tracking/__init__.py`).
 """
 
 import contextlib
+import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from epochwise.common.errors import InputError
+from epochwise.data.sources import is_named
 from epochwise.tracking.models import log_served_model
 from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.server import Server, database_exists
@@ -20,8 +23,14 @@ NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_D
 
 
 def model_name(experiment: str, source: str) -> str:
-    """The registered model whose champion is the best for the data of `source`: `epochwise-mnist`."""
-    return f"{experiment}-{re.sub('[^A-Za-z0-9_.-]+', '_', Path(source).stem)}"
+    """The registered model whose champion is the best for the data of `source`: `epochwise-mnist`.
+
+    The name for a path of the user's ends in a hash of it: paths of one file name must not share a champion.
+    """
+    if is_named(source):
+        return f"{experiment}-{source}"
+    word = re.sub("[^A-Za-z0-9_.-]+", "_", Path(source).name)
+    return f"{experiment}-{word}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}"
 
 
 def champion(root: Path, name: str) -> dict[str, str] | None:
@@ -62,6 +71,17 @@ def register_champion(
         client.update_model_version(name, version, about)
         client.set_registered_model_alias(name, CHAMPION, version)
     return str(version)
+
+
+def names_of_champions(root: Path, experiment: str) -> list[str]:
+    """The registered models of an experiment that have a champion. Raises InputError if MLflow does not answer."""
+    if not database_exists(root):
+        return []
+    with as_input_error(f"{experiment}: no answer from MLflow's registry"):
+        models = Server(root).client.search_registered_models()
+    return sorted(
+        model.name for model in models if model.name.startswith(f"{experiment}-") and CHAMPION in model.aliases
+    )
 
 
 @contextlib.contextmanager

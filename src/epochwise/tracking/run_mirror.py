@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from epochwise.common.directory_locks import try_lock_directory
-from epochwise.common.files import file_digest, write_text
+from epochwise.common.files import file_digest, write_bytes
 from epochwise.evaluation.file_names import EVALUATION_FILES
 from epochwise.report.content import report_of_run
 from epochwise.runs.directory import REPORT, RunDirectory
@@ -120,7 +120,7 @@ class RunMirror:
     def _log_results(self, run_id: str, record: RunRecord, history: History) -> None:
         self._remove_duplicates(self.server.runs(self.experiment_id, record.token))
         run = self.server.client.get_run(run_id)
-        scores = self._scores(history)
+        scores = self.run.read_own_metrics()
         metrics = {name: getattr(record, name) for name in COSTS}
         metrics |= {name: value for name, value in scores.items() if name.startswith("test_")}
         if history:
@@ -134,13 +134,6 @@ class RunMirror:
         self._log_files(run_id, record, bool(scores), json.loads(run.data.tags.get(FILES_TAG, "{}")))
         if (run.info.status, run.info.end_time) != (record.status, record.ended):
             self.server.client.set_terminated(run_id, record.status, record.ended)
-
-    def _scores(self, history: History) -> dict[str, float]:
-        """What metrics.json holds; empty without one, or if it is an earlier training's, as in reports/ after train."""
-        if not history or not self.run.metrics.is_file():
-            return {}
-        metrics = self.run.read_metrics()
-        return metrics if summarize(history).items() <= metrics.items() else {}
 
     def _log_files(self, run_id: str, record: RunRecord, evaluated: bool, logged: dict[str, str]) -> None:
         """Log the files and the model that MLflow lacks or has otherwise, then run.json and report, then all hashes.
@@ -170,7 +163,7 @@ class RunMirror:
                 from epochwise.report.page import render  # imports Jinja2
 
                 made.append(Path(scratch) / REPORT)
-                write_text(made[1], render(report_of_run(self.run, published)))
+                write_bytes(made[1], render(report_of_run(self.run, published)))
             for path in made:
                 hashes[path.name] = file_digest(path)
                 if logged.get(path.name) != hashes[path.name] or path.name not in present:

@@ -47,8 +47,14 @@ for (const button of document.querySelectorAll(".unfold")) {
 }
 for (const button of document.querySelectorAll(".copy")) {
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.previousElementSibling.textContent);
-    button.textContent = "copied";
+    const command = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+      byId("status").textContent = button.textContent = "copied";
+    } catch {  // a frame or an address where the browser gives no clipboard
+      getSelection().selectAllChildren(command);
+      byId("status").textContent = button.textContent = "selected";
+    }
   });
 }
 
