@@ -3,7 +3,7 @@
 Nothing here raises: outside a project, or in a damaged one, there is nothing to complete.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -21,7 +21,6 @@ from epochwise.pipeline.directories import pipeline_run, run_directories
 from epochwise.sweeps.directory import known_sweeps
 from epochwise.tracking.registry import CHAMPION
 
-Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 GROUPS = {"experiment": "experiment", "+sweep": "sweep"}  # what is typed, and the folder of conf/ with its presets
 GROUPS |= {name: name for name in ("tracking", "hydra/launcher", "hydra/sweeper")}
 MAX_RUNS = 100  # whose ids are offered, the latest first

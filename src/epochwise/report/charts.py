@@ -11,7 +11,7 @@ from epochwise.training.history import History
 
 WIDTH, HEIGHT = 520, 300  # of a chart, in the units of its SVG
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 38  # margins that hold ticks and labels
-COLOURS = 8  # lines that get a colour of their own, the best first; the others are grey
+COLOURS = 8  # lines with a colour of their own in report.css, the best first; the others are grey
 STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 
 
@@ -199,7 +199,7 @@ def parallel_coordinates(
     top, bottom = TOP + 24, HEIGHT - 20
     axes, places = [], []
     for number, key in enumerate(keys):
-        x, values = LEFT + number * step, _in_order(setting.values[key] for setting in settings)
+        x, values = LEFT + number * step, in_order(setting.values[key] for setting in settings)
         share = {str(value): place / max(1, len(values) - 1) for place, value in enumerate(values)}
         y_of = {text: round(bottom - part * (bottom - top), 1) for text, part in share.items()}
         axes.append(Axis(round(x, 1), names[key], [Tick(y_of[str(value)], shown(value)) for value in values]))
@@ -225,7 +225,7 @@ def shown(value: object) -> str:
 def _heat_map(
     settings: Sequence[ReportedSetting], pair: tuple[str, str], names: Mapping[str, str], others: bool
 ) -> HeatMap:
-    across, down = (_in_order(setting.values[key] for setting in settings) for key in pair)
+    across, down = (in_order(setting.values[key] for setting in settings) for key in pair)
     scores: dict[tuple[str, str], float] = {}
     for setting in settings:  # best first, so that the first one stays
         where = str(setting.values[pair[0]]), str(setting.values[pair[1]])
@@ -243,7 +243,7 @@ def _heat_map(
     return HeatMap(names[pair[0]], names[pair[1]], [*map(shown, across)], [*map(shown, down)], rows, note)
 
 
-def _in_order(values: Iterable[Any]) -> list[Any]:
+def in_order(values: Iterable[Any]) -> list[Any]:
     """The distinct values: numbers in their order, then everything else in that of its text."""
     distinct = {str(value): value for value in values}
     numbers = [value for value in distinct.values() if isinstance(value, (int, float))]

@@ -44,6 +44,7 @@ def render(report: Report) -> bytes:
             seeds=seeds,
             run_labels=run_labels,
             line_charts=line_charts,
+            colours=charts.COLOURS,
             curves_left_out=left_out,
             heat_maps=charts.heat_maps(report.settings, report.keys, names),
             parallel=charts.parallel_coordinates(report.settings, report.keys, names, labels),

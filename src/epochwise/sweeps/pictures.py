@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from epochwise.evaluation import figures
+from epochwise.report.charts import in_order
 from epochwise.sweeps.curves import Curve
 
 BRIGHT = 0.6  # the share of the colour scale above which its colours need black text
@@ -31,7 +32,7 @@ def draw_curves(curves: Sequence[Curve], path: Path, heading: str) -> None:
 
 def draw_heat_map(keys: Sequence[str], cells: Mapping[tuple[Any, Any], float], path: Path, heading: str) -> None:
     """Draw a value for each pair of values of two keys: the first key across, the second down. Gaps stay empty."""
-    across, down = (sorted({cell[axis] for cell in cells}, key=_order) for axis in (0, 1))
+    across, down = (in_order(cell[axis] for cell in cells) for axis in (0, 1))
     grid = [[cells.get((x, y), float("nan")) for x in across] for y in down]
     figure, axes = plt.subplots(figsize=(2.4 + 0.95 * len(across), 1.6 + 0.75 * len(down)), layout="constrained")
     image = axes.imshow(grid, cmap="viridis", aspect="auto")
@@ -46,9 +47,3 @@ def draw_heat_map(keys: Sequence[str], cells: Mapping[tuple[Any, Any], float], p
     axes.set_xticklabels(map(str, across))
     axes.set_yticklabels(map(str, down))
     figures.save(figure, path)
-
-
-def _order(value: object) -> tuple[bool, Any]:
-    """Numbers in their order, then everything else in that of its text."""
-    number = isinstance(value, (int, float))
-    return not number, value if number else str(value)
