@@ -21,8 +21,8 @@ WRITTEN = {"leaderboard.csv", "leaderboard.json", "leaderboard.md", "report.html
 
 
 @pytest.fixture(scope="module")
-def swept(reproduced, tmp_path_factory):
-    """A project after `dvc repro` and a sweep."""
+def swept(reproduced, tmp_path_factory, tensors):
+    """A project after `dvc repro` and a sweep. `promote`, in this process, loads a model."""
     path = tmp_path_factory.mktemp("swept") / "a project"
     shutil.copytree(reproduced.path, path, symlinks=True)
     made = Project(path)

@@ -37,8 +37,16 @@ def served(project: Project) -> Iterator[Callable[[str], str]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["epochwise", "ui", "--port", str(port)]
-    pipe = subprocess.PIPE
-    server = subprocess.Popen(command, cwd=project.path, env=clean_environment(), stdout=pipe, stderr=pipe, text=True)
+    server = subprocess.Popen(
+        command,
+        cwd=project.path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs, and so what runs in them, with Ctrl-C ignored; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         wait_for(lambda: _answers(f"http://127.0.0.1:{port}/health"))
         yield lambda link: link.replace(":5000", f":{port}")
