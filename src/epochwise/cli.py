@@ -189,7 +189,7 @@ def report(wanted: str | None, typed_in: Path) -> None:
 @click.option(
     "--model",
     metavar="champion|RUN_ID|PATH",
-    help="The registry's champion, a run's id, or a run directory (default: models).",
+    help="The champion of these data, a registered model, a run's id or directory (default: models).",
     shell_complete=_completer("complete_models"),
 )
 @click.option("--out", default="predictions.png", show_default=True, metavar="PNG", help="The picture to write.")

@@ -107,7 +107,10 @@ def test_a_champion_of_other_data_is_named(project, registry):
     refused = project.cli("predict", "--random", "1", "--model", "champion")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "no champion for prepare.source=mnist, the data of params.yaml" in refused.stderr
-    assert "there is one of epochwise-digits" in refused.stderr
+    assert "there is --model epochwise-digits" in refused.stderr
+    refused = project.cli("predict", "--random", "1", "--model", "epochwise-nothing")
+    assert "no champion of epochwise-nothing; there is --model epochwise-digits" in refused.stderr
+    assert project.cli("predict", "--random", "1", "--model", "epochwise-digits").returncode == 0
 
 
 def test_a_worse_run_and_one_of_another_split_need_force(project, registry):

@@ -54,7 +54,7 @@ def test_each_end_is_a_line(jobs, capsys):
     shown.end(jobs[1], "ValueError: [boom]")
     shown.end(jobs[2], "boom")
     _, done, failed, logged = capsys.readouterr().out.splitlines()
-    assert done == "done: job 0 · epochs: 3 trained, 1 reused · 0 s · 2 of 4"
+    assert done == "done: job 0 · epochs: 3 trained, 1 reused · 0.0 s · 2 of 4"
     assert failed == "failed: job 1: ValueError: [boom] · 3 of 4"
     assert logged == "failed: job 2: boom (log: 2/run.log) · 4 of 4"
 
@@ -92,4 +92,4 @@ def test_a_terminal_shows_how_far_the_sweep_is(jobs, capsys, monkeypatch):
         shown.update([], [jobs[0], jobs[2]])
     printed = capsys.readouterr().out
     assert "0 of 3 done · 1 running · 0 failed" in printed or "1 of 3 done · 0 running · 0 failed" in printed
-    assert "done: job 1 · epochs: 0 trained, 0 reused · 0 s · 1 of 3" in printed
+    assert "done: job 1 · epochs: 0 trained, 0 reused · 0.0 s · 1 of 3" in printed

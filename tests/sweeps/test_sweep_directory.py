@@ -13,12 +13,12 @@ from epochwise.sweeps.record import SweepRecord
 
 
 def test_a_sweep_is_found_by_its_id_or_its_folder_or_as_the_latest(tmp_path):
-    with pytest.raises(InputError, match="no sweep; there is none in multirun"):
+    with pytest.raises(InputError, match="no sweep is in multirun/ yet"):
         find_sweep(tmp_path, None)
     sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
-    for wanted in (None, "day_time", "multirun/day/time"):
+    for wanted in (None, "day_time", "day_", "multirun/day/time"):
         assert find_sweep(tmp_path, wanted).id == sweep.id
-    with pytest.raises(InputError, match="no sweep nonsense; there is day_time"):
+    with pytest.raises(InputError, match="no sweep nonsense; the latest in multirun/: day_time"):
         find_sweep(tmp_path, "nonsense")
 
 

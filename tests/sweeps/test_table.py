@@ -114,4 +114,23 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_values(tmp_path, capsys,
     assert "0.9000" in printed and "dense_dropout" in printed
     assert ("val_loss" in printed) == shown
     assert "failed: dense_dropout=0.75: [/job:cpu] [bold]" in printed
-    assert printed.splitlines()[-2] == "runs http://runs" and "\ncurves http://runs" in printed
+    assert printed.splitlines()[-2] == "runs http://runs  (after: make ui)" and "\ncurves http://runs" in printed
+    assert ("not shown at this width: val_loss" in printed) != shown
+
+
+def test_what_a_row_of_several_seeds_holds_is_said(tmp_path):
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0), point(1, seed=1))
+    finish(sweep.folder / "0", 0)
+    assert not any("± standard deviation" in line for line in footer(make_leaderboard(tmp_path, sweep)))
+    finish(sweep.folder / "1", 1)
+    assert any("± standard deviation" in line for line in footer(make_leaderboard(tmp_path, sweep)))
+
+
+@pytest.mark.parametrize("source, said", [("digits", True), ("mnist", False)])
+def test_that_the_best_setting_was_found_on_other_data_is_said(tmp_path, capsys, source, said):
+    (tmp_path / "params.yaml").write_text("prepare: {source: mnist, validation_size: 300}")
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0, prepare__source=source))
+    finish(sweep.folder / "0", 0)
+    print_leaderboard(make_leaderboard(tmp_path, sweep))
+    line = "its data is not that of params.yaml but prepare.source=digits; --params --data takes that, too"
+    assert (line in capsys.readouterr().out.splitlines()) == said

@@ -14,6 +14,7 @@ from click.shell_completion import BashComplete, CompletionItem, ZshComplete, ad
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config.limits import PRECISIONS
+from epochwise.config.params_file import read_params
 from epochwise.config.schema import all_keys
 from epochwise.data.downloads import DATASETS
 from epochwise.data.sources import DIGITS
@@ -112,8 +113,6 @@ def _values(key: str) -> list[str]:
     if key == "prepare.source":
         return [*DATASETS, DIGITS]
     with suppress(InputError):
-        from epochwise.config.compose import read_params  # imports Hydra
-
         value: Any = read_params()
         for part in key.split("."):
             value = value.get(part) if hasattr(value, "get") else None

@@ -32,9 +32,9 @@ def export(model: Path | str | None, out: Path) -> None:
             raise InputError(f"the export needs tf2onnx: pip install 'epochwise[onnx]' ({error})") from error
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         trained, meta = load_model(file), run.read_record().mlflow.get("dataset", {}).get("meta", {})
-        shape = trained.input_shape
+        shape, classes = trained.input_shape, trained.output_shape[-1]
         # In float32, whatever the model computes in: tf2onnx takes bfloat16 for float16.
-        network = build_model(run.read_config().model, shape[1:], trained.output_shape[-1], "float32", seed=0)
+        network = build_model(run.read_config().model, shape[1:], classes, "float32", seed=0)
         network.set_weights(trained.get_weights())
         scored = tf.function(lambda image: network(image, training=False))
         signature = [tf.TensorSpec(shape, tf.float32, name="image")]
@@ -45,3 +45,4 @@ def export(model: Path | str | None, out: Path) -> None:
         with replacing(out) as temporary:
             temporary.write_bytes(converted.SerializeToString())
     print(f"model {display_path(out)}")
+    print(f"input image: float32 N×{'×'.join(map(str, shape[1:]))} in 0…1 (pixels / 255); output: N×{classes} probabilities")

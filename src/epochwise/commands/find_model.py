@@ -1,4 +1,4 @@
-"""The model that `--model` names: champion, a run's id, a run directory or a .keras file in one."""
+"""The model that `--model` names: champion, a registered model, a run's id, a run directory or a .keras file in one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def _find(wanted: Path | str | None, scratch: Path) -> Path:
         return pipeline_run().model
     if isinstance(wanted, Path):
         return RunDirectory(wanted).model if wanted.is_dir() else wanted
-    run_id = _champion_run_id() if wanted == CHAMPION else wanted
+    run_id = _champion_run_id(wanted) or wanted
     run = find_run(run_id)
     if run is None:
         fetch_run(main_root(), run_id, scratch)
@@ -47,13 +47,19 @@ def _find(wanted: Path | str | None, scratch: Path) -> Path:
     return run.model
 
 
-def _champion_run_id() -> str:
-    """Of the champion for the data of params.yaml."""
+def _champion_run_id(wanted: str) -> str | None:
+    """Of the champion of the registered model `wanted`, or for the word champion of that for the data of params.yaml.
+
+    None if `wanted` is neither.
+    """
     cfg = load([])
-    name = model_name(cfg.tracking.experiment, cfg.prepare.source)
-    version = champion(main_root(), name)
+    experiment, source = cfg.tracking.experiment, cfg.prepare.source
+    if wanted != CHAMPION and not wanted.startswith(f"{experiment}-"):
+        return None
+    version = champion(main_root(), model_name(experiment, source) if wanted == CHAMPION else wanted)
     if version is None:
-        others = ", ".join(names_of_champions(main_root(), cfg.tracking.experiment))
-        hint = f"there is one of {others}; name its run by its id" if others else "`epochwise promote` makes one"
-        raise InputError(f"no champion for prepare.source={cfg.prepare.source}, the data of params.yaml; {hint}")
+        others = " or ".join(f"--model {name}" for name in names_of_champions(main_root(), experiment))
+        hint = f"there is {others}" if others else "`epochwise promote` makes one"
+        which = f"for prepare.source={source}, the data of params.yaml" if wanted == CHAMPION else f"of {wanted}"
+        raise InputError(f"no champion {which}; {hint}")
     return str(version["run_id"])

@@ -47,7 +47,7 @@ def _find(root: Path, wanted: Path | str) -> RunDirectory | SweepRecord:
     try:
         return find_sweep(root, wanted)
     except InputError as error:
-        raise InputError(f"{wanted}: no run and no sweep of this id in models/, outputs/ or multirun/") from error
+        raise InputError(f"{wanted}: no run of this id or directory, and {error}") from error
 
 
 def _latest(root: Path) -> RunDirectory | SweepRecord:

@@ -18,6 +18,7 @@ from epochwise.common.errors import InputError, one_line
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.limits import check_values, unknown_key
+from epochwise.config.params_file import read_params
 from epochwise.config.schema import Config, all_keys, leaf_keys, parameter_keys, parameters
 
 
@@ -63,17 +64,6 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store("schema", Config)
     store.store("params", params, provider="params.yaml")
-
-
-def read_params() -> DictConfig:
-    """params.yaml as it is. Raises InputError if it is not a readable mapping."""
-    try:
-        params = OmegaConf.load(find_root() / "params.yaml")
-    except Exception as error:  # OmegaConf passes on whatever the YAML parser, the file system or a decoder raises
-        raise InputError(f"params.yaml: not readable: {one_line(error)}") from error
-    if not isinstance(params, DictConfig):
-        raise InputError("params.yaml: must be a mapping of keys to values")
-    return params
 
 
 def as_overrides(cfg: DictConfig) -> list[str]:

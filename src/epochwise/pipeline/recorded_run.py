@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from epochwise.common.errors import RunError
 from epochwise.common.files import file_digest, write_bytes
 from epochwise.common.paths import find_root, main_root
+from epochwise.common.terminal import duration
 from epochwise.config.limits import check_network
 from epochwise.config.schema import parameter_keys, parameters
 from epochwise.data.prepared import PreparedData
@@ -31,6 +32,9 @@ from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
 if TYPE_CHECKING:
     from epochwise.training.scoring import Scorer
     from epochwise.trajectory.resume import Progress
+
+
+SHORT_HASH = 12  # characters of a trajectory's hash that are printed
 
 
 class RecordedRun:
@@ -87,11 +91,12 @@ class RecordedRun:
         self._write()
         last, row = self.cfg.train.epochs, progress.history[-1]
         if progress.reused_from:
-            where = Path(*progress.reused_from.parts[-3:-1])
+            store, trajectory = progress.reused_from.parts[-3:-1]
+            where = f"{store}/{trajectory[:SHORT_HASH]}…"
             print(f"epochs 1…{progress.epochs_reused} of {last} reused from {where}", flush=True)
         else:
             metrics = " · ".join(f"{name} {row[name]:.4f}" for name in METRICS)
-            print(f"epoch {row['epoch']}/{last} · {metrics} · {progress.seconds[-1]:.0f} s", flush=True)
+            print(f"epoch {row['epoch']}/{last} · {metrics} · {duration(progress.seconds[-1])}", flush=True)
 
     def _write(self) -> None:
         self.record = self.record.with_mlflow_id(self.recorder.run_id)

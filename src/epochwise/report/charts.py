@@ -191,8 +191,8 @@ def heat_maps(settings: Sequence[ReportedSetting], keys: Sequence[str], names: M
 def parallel_coordinates(
     settings: Sequence[ReportedSetting], keys: Sequence[str], names: Mapping[str, str], labels: Sequence[str]
 ) -> ParallelCoordinates | None:
-    """All keys and val_accuracy, a line for each setting, best first. None if nothing was varied."""
-    if not keys or len(settings) < 2:
+    """All keys and val_accuracy, a line for each setting, best first. None for fewer than two keys or settings."""
+    if len(keys) < 2 or len(settings) < 2:
         return None
     width = max(WIDTH, 150 * (len(keys) + 1))
     step = (width - 2 * LEFT) / len(keys)

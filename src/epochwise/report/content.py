@@ -117,6 +117,11 @@ class ReportedSetting:
     runs: list[ReportedRun]
     summary: Mapping[str, float | None]  # as in leaderboard.json: means and, as NAME_sd, standard deviations
 
+    @property
+    def median(self) -> ReportedRun:
+        """The run with the median of val_accuracy; of two in the middle the better one, as `promote` takes it."""
+        return self.runs[(len(self.runs) - 1) // 2]
+
 
 @dataclass(frozen=True)
 class Report:

@@ -43,6 +43,7 @@ def render(report: Report) -> bytes:
             labels=labels,
             seeds=seeds,
             run_labels=run_labels,
+            run_ranks=[rank for rank, setting in enumerate(report.settings, 1) for _ in setting.runs],
             line_charts=line_charts,
             colours=charts.COLOURS,
             curves_left_out=left_out,

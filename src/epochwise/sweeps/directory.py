@@ -12,6 +12,8 @@ from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import RECORD, Point, SweepRecord
 
+MAX_NAMED = 5  # sweeps in a message
+
 
 def known_sweeps(root: Path) -> list[SweepRecord]:
     """All sweeps in multirun/, the latest first. A sweep.json that is not readable is left out."""
@@ -25,16 +27,25 @@ def known_sweeps(root: Path) -> list[SweepRecord]:
 
 
 def find_sweep(root: Path, wanted: Path | str | None) -> SweepRecord:
-    """The sweep with this id or in this folder; the latest if `wanted` is None. Raises InputError if there is none."""
+    """The sweep with this id, or the start of one that no other has, or in this folder; the latest for None.
+
+    Raises InputError if there is none, or if several ids begin so.
+    """
     if wanted and SweepRecord.exists(root / wanted):
         return SweepRecord.read((root / wanted).resolve())
     sweeps = known_sweeps(root)
-    chosen = next((sweep for sweep in sweeps if wanted in (None, sweep.id)), None)
-    if chosen is None:
-        names = ", ".join(sweep.id for sweep in sweeps[:5])
-        choice = f"there is {names}" if names else "there is none in multirun/"
-        raise InputError(f"no sweep {wanted or ''}".strip() + f"; {choice}; `epochwise run -m …` makes one")
-    return chosen
+    if not sweeps:
+        raise InputError("no sweep is in multirun/ yet; `epochwise run -m …` makes one")
+    if wanted is None:
+        return sweeps[0]
+    started = [sweep for sweep in sweeps if sweep.id.startswith(str(wanted))]
+    exact = [sweep for sweep in started if sweep.id == wanted]
+    if len(started) == 1 or exact:
+        return (exact or started)[0]
+    names = ", ".join(sweep.id for sweep in (started or sweeps)[:MAX_NAMED])
+    if started:
+        raise InputError(f"{wanted}: the ids of {len(started)} sweeps begin so: {names}; give more of the id")
+    raise InputError(f"no sweep {wanted}; the latest in multirun/: {names}")
 
 
 def finished_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None = None) -> dict[int, RunDirectory]:

@@ -4,11 +4,11 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
+from epochwise.common.terminal import Terminal, duration
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.directory import log_file
 from epochwise.sweeps.scheduler import Job, count_untrained
@@ -27,7 +27,7 @@ class SweepProgress:
         self.ended: list[RunRecord | None] = []
         self.overheads: list[float] = []  # seconds that a job took beside its training
         self.last_line = time.monotonic()
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Terminal()
         self.on_terminal = self.console.is_terminal and bool(jobs)
         columns = SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
         self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
@@ -54,7 +54,7 @@ class SweepProgress:
             self.done += 1
             trained, reused = (record.epochs_trained, record.epochs_reused) if record else (0, 0)
             self.overheads.append(seconds - (record.train_seconds if record else 0))
-            text = f"done: {job.name} · epochs: {trained} trained, {reused} reused · {seconds:.0f} s"
+            text = f"done: {job.name} · epochs: {trained} trained, {reused} reused · {duration(seconds)}"
         count = f"{self.done + self.failed + self.finished} of {self.total}"
         self.console.print(f"{text} · {count}", markup=False)
 
@@ -73,7 +73,7 @@ class SweepProgress:
         reused = sum(record.epochs_reused for record in records)
         untrained = count_untrained([*running, *waiting])
         seconds = self._seconds_left(records, untrained, len(running) + len(waiting))
-        estimate = "" if seconds is None else f"about {_duration(seconds)} left · "
+        estimate = "" if seconds is None else f"about {_time_left(seconds)} left · "
         return (
             f"{estimate}{self.done + self.finished} of {self.total} done · {len(running)} running · "
             f"{self.failed} failed · epochs: {trained} trained, {reused} reused, {untrained} to train"
@@ -113,5 +113,5 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _duration(seconds: float) -> str:
+def _time_left(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

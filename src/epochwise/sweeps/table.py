@@ -5,21 +5,24 @@ import hashlib
 import io
 import json
 
+from omegaconf import OmegaConf
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from epochwise.common.paths import display_path
+from epochwise.common.paths import display_path, main_root
+from epochwise.common.terminal import Terminal
+from epochwise.config.params_file import read_params
 from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
+from epochwise.tracking.server import is_remote
 from epochwise.tracking.sweep_mirror import curves_link
 
 METRICS = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")  # columns
 COSTS = ("epochs_trained", "epochs_reused", "train_seconds", "trajectory_seconds")  # columns that are sums
-DISPENSABLE = ("val_loss", "trained", "reused", "best epoch", "time", "n", "run")  # a narrow terminal lacks the first
+DISPENSABLE = ("val_loss", "trained", "reused", "best epoch", "time", "run", "n")  # a narrow terminal lacks the first
 SHORT_ID = 8  # characters of a run's id in the table
 
 
@@ -66,7 +69,7 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def notes(leaderboard: Leaderboard) -> list[str]:
     """How the settings are ranked, what their runs cost, and which points are the same run."""
-    lines = [*_ranking(leaderboard), _cost(leaderboard)] if leaderboard.settings else []
+    lines = [*_ranking(leaderboard), *_over_seeds(leaderboard), _cost(leaderboard)] if leaderboard.settings else []
     return lines + _same_runs(leaderboard)
 
 
@@ -83,28 +86,21 @@ def footer(leaderboard: Leaderboard) -> list[str]:
     lines = notes(leaderboard) + problems(leaderboard)
     if leaderboard.best:
         command = f"epochwise promote --sweep {leaderboard.sweep.id} --params && dvc repro"
-        lines.append(f"to make the best setting the pipeline's default: {command} (--data takes its data, too)")
+        lines.append(f"to make the best setting the pipeline's default: {command}")
     return lines
 
 
 def print_leaderboard(leaderboard: Leaderboard) -> None:
     """Print the table, its footer, where its files are and the links to the runs."""
-    console = Console(highlight=False, soft_wrap=True)
-    if leaderboard.settings:
-        table = _fitting_table(leaderboard, console)
-        if not console.is_terminal:  # a file has no width
-            console.width = max(console.width, _width(table))
-        if _width(table) <= console.width:
-            console.print(table)
-        else:
-            for line in _listed(leaderboard):
-                console.print(line, markup=False, soft_wrap=False)
-    sweep = leaderboard.sweep
-    lines = [*footer(leaderboard), f"files {display_path(sweep.folder)}"]
+    console = Terminal()
+    left_out = _print_settings(leaderboard, console) if leaderboard.settings else []
+    sweep, lines = leaderboard.sweep, [*_left_out(left_out), *footer(leaderboard), *_other_data(leaderboard)]
+    lines.append(f"files {display_path(sweep.folder)}")
     if (sweep.folder / REPORT).is_file():
         lines.append(f"report {display_path(sweep.folder / REPORT)}")
     if sweep.link:
-        lines += [f"runs {sweep.link}", f"curves {curves_link(sweep.link)}"]
+        served = "" if is_remote(main_root()) else "  (after: make ui)"
+        lines += [f"runs {sweep.link}{served}", f"curves {curves_link(sweep.link)}{served}"]
     for line in lines:
         console.print(line, markup=False)
 
@@ -146,20 +142,42 @@ def _json(leaderboard: Leaderboard) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
+def _print_settings(leaderboard: Leaderboard, console: Terminal) -> list[str]:
+    """Print the table, or a list where none fits. Returns the columns that the terminal has no room for."""
+    heads = cells(leaderboard)[0]
+    for number in range(len(DISPENSABLE) + 1):
+        table = _table(leaderboard, DISPENSABLE[:number])
+        if not console.is_terminal:  # a file has no width
+            console.width = max(console.width, _width(table))
+        if _width(table) <= console.width:
+            console.print(table)
+            return [head for head in DISPENSABLE[:number] if head in heads]
+    for line in _listed(leaderboard):
+        console.print(line, markup=False, soft_wrap=False)
+    return [head for head in DISPENSABLE if head in heads]
+
+
+def _left_out(columns: list[str]) -> list[str]:
+    return [f"not shown at this width: {', '.join(columns)}; --format csv shows all"] if columns else []
+
+
+def _other_data(leaderboard: Leaderboard) -> list[str]:
+    """How to take the data of the best setting, too, if they are not those of params.yaml."""
+    best, params = leaderboard.best, read_params()
+    values = best.point.parameters if best else {}
+    other = [
+        f"{key}={value}"
+        for key, value in values.items()
+        if key.startswith("prepare.") and OmegaConf.select(params, key) != value
+    ]
+    return [f"its data is not that of params.yaml but {', '.join(other)}; --params --data takes that, too"] * bool(other)
+
+
 def _listed(leaderboard: Leaderboard) -> list[str]:
     """A line for each setting, for a terminal that is too narrow for a table."""
     heads, lines = cells(leaderboard)
     kept = [index for index, head in enumerate(heads) if index and head not in DISPENSABLE]
     return [f"{line[0]}. {' · '.join(f'{heads[index]} {line[index]}' for index in kept)}" for line in lines]
-
-
-def _fitting_table(leaderboard: Leaderboard, console: Console) -> Table:
-    """The table, without as many of the dispensable columns as it takes to fit the terminal's width."""
-    for number in range(len(DISPENSABLE) + 1):
-        table = _table(leaderboard, DISPENSABLE[:number])
-        if not console.is_terminal or _width(table) <= console.width:
-            break
-    return table
 
 
 def _table(leaderboard: Leaderboard, left_out: tuple[str, ...]) -> Table:
@@ -175,7 +193,9 @@ def _table(leaderboard: Leaderboard, left_out: tuple[str, ...]) -> Table:
 
 
 def _width(table: Table) -> int:
-    return Console(width=1000).measure(table).maximum
+    console = Terminal()
+    console.width = 1000
+    return console.measure(table).maximum
 
 
 def _ranking(leaderboard: Leaderboard) -> list[str]:
@@ -186,6 +206,15 @@ def _ranking(leaderboard: Leaderboard) -> list[str]:
     if len({point.data_sha256 for point in leaderboard.sweep.points if point.data_sha256}) > 1:
         lines.append("the settings differ in their data, so their validation images may not be the same")
     return lines
+
+
+def _over_seeds(leaderboard: Leaderboard) -> list[str]:
+    if all(len(setting.results) == 1 for setting in leaderboard.settings):
+        return []
+    return [
+        "over the n seeds of a setting: metrics are mean ± standard deviation; trained, reused and time are sums; "
+        "run is the one with the median val_accuracy"
+    ]
 
 
 def _cost(leaderboard: Leaderboard) -> str:

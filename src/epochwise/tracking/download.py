@@ -16,6 +16,7 @@ from epochwise.tracking.registry import as_input_error
 from epochwise.tracking.run_mirror import EVALUATION
 from epochwise.tracking.server import Run, Server, database_exists
 
+LENGTH_OF_ID = 32  # hexadecimal digits in the id of an MLflow run
 MAX_CANDIDATES = 10  # runs with the same model, of which one is enough
 
 
@@ -29,10 +30,22 @@ def fetch_run(root: Path, run_id: str, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with as_input_error(f"{run_id}: no run with a model here or in MLflow"):
         client = Server(root).client
+        run_id = _whole_id(client, run_id)
         for item in [*client.list_artifacts(run_id), *client.list_artifacts(run_id, EVALUATION)]:
             if not item.is_dir and item.path != REPORT:  # which names the directory that it was made for
                 _download(client, run_id, item.path, directory)
         _download(client, run_id, f"{NAME}/{MODEL_FILE}", directory)
+
+
+def _whole_id(client: Any, given: str) -> str:
+    """The id of the only run in MLflow whose id begins so; `given` itself if it is whole. Raises InputError."""
+    if len(given) == LENGTH_OF_ID or not given.isalnum():
+        return given
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = [run.info.run_id for run in client.search_runs(experiments, f"attributes.run_id LIKE '{given}%'")]
+    if len(found) > 1:
+        raise InputError(f"the ids of {len(found)} runs in MLflow begin so; give more of the id")
+    return str(found[0]) if found else given
 
 
 def fetch_finished(server: Server, experiment: str, wanted: Mapping[str, Path]) -> dict[str, Path]:

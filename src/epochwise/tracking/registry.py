@@ -18,6 +18,7 @@ from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.server import Server, database_exists
 
 CHAMPION = "champion"  # an alias in the registry
+THERE_ALREADY = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")  # MLflow's codes
 # MLflow's codes for no such model and no such alias. A server with users refuses an ordinary one what does not exist.
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
@@ -64,11 +65,17 @@ def register_champion(
     with as_input_error(f"{run_id}: cannot be registered in MLflow"):
         server = Server(root)
         client = server.client
-        import mlflow
+        from mlflow.exceptions import MlflowException
 
         model_id = log_served_model(server, run_id, model, meta["image_shape"], meta["classes"])
-        version = mlflow.register_model(f"models:/{model_id}", name, tags=tags).version
-        client.update_model_version(name, version, about)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code not in THERE_ALREADY:
+                raise
+        version = client.create_model_version(
+            name, f"models:/{model_id}", run_id, tags, description=about, model_id=model_id
+        ).version
         client.set_registered_model_alias(name, CHAMPION, version)
     return str(version)
 

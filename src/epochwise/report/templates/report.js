@@ -148,7 +148,13 @@ function update() {
 }
 byId("choice").hidden = false;
 byId("choice").addEventListener("change", update);
-// At first the best run of all beside the best run of the second setting; of a single setting, its first two.
-const second = page.runs.findIndex((run) => run.setting === 1);
-if (byId("run-B")) byId("run-B").value = String(second > 0 ? second : 1);
+// At first the best run beside the one of another setting that differs in the fewest parameters, of equals the better one.
+function nearest() {
+  const [first, ...others] = page.runs;
+  const distance = (run) => run.parameters.filter((value, place) => value !== first.parameters[place]).length;
+  const candidates = others.some((run) => run.setting !== first.setting)
+    ? others.filter((run) => run.setting !== first.setting) : others;
+  return page.runs.indexOf(candidates.reduce((one, other) => (distance(other) < distance(one) ? other : one)));
+}
+if (byId("run-B")) byId("run-B").value = String(nearest());
 update();

@@ -1,0 +1,19 @@
+"""What is printed on a terminal: tables, progress bars, and how a duration is written."""
+
+from rich.console import Console
+
+
+class Terminal(Console):
+    """stdout for tables and progress bars: colours only where a text asks for them, and no line is broken."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError of a reader that has gone, as print does; rich would exit with 1."""
+        raise  # noqa: PLE0704  # rich calls this where it handles the error
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `27 s`: one decimal where a whole number would say little."""
+    return f"{seconds:.{0 if seconds >= 9.95 else 1}f} s"
