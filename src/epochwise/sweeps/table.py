@@ -170,7 +170,9 @@ def _other_data(leaderboard: Leaderboard) -> list[str]:
         for key, value in values.items()
         if key.startswith("prepare.") and OmegaConf.select(params, key) != value
     ]
-    return [f"its data is not that of params.yaml but {', '.join(other)}; --params --data takes that, too"] * bool(other)
+    return [f"its data is not that of params.yaml but {', '.join(other)}; --params --data takes that, too"] * bool(
+        other
+    )
 
 
 def _listed(leaderboard: Leaderboard) -> list[str]:
