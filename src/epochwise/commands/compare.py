@@ -38,7 +38,7 @@ def compare(wanted: Sequence[Path | str], form: str) -> None:
             else:
                 print(as_text(leaderboard, form), end="")
         elif len(runs) == 2 and not sweeps:
-            _print_difference(*runs, form)
+            _print_difference(runs[0], runs[1], form)
         else:
             raise InputError(
                 f"compare takes sweeps, or two runs; got {len(sweeps)} and {len(runs)}; "
@@ -68,8 +68,9 @@ def _find(root: Path, wanted: Path | str, stack: ExitStack) -> RunDirectory | Sw
         run = pipeline if folder in (pipeline.path.resolve(), pipeline.evaluation.resolve()) else RunDirectory(folder)
         restore_pipeline_record(run)
         return run
-    if run := find_run(wanted):
-        return run
+    known = find_run(wanted)
+    if known:
+        return known
     try:
         return find_sweep(root, wanted)
     except InputError as unknown:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path, find_root
@@ -25,7 +26,7 @@ COLUMNS = ("run", "name", "status", "started", "epochs", *MEASURED, "directory",
 SHOWN = ("run", "name", "status", "started", "val_accuracy", "test_accuracy", "published", "directory")  # in the table
 DISPENSABLE = ("published", "started", "test_accuracy", "status", "name")  # a narrow terminal lacks the first
 TO_THE_LEFT = ("run", "name", "status", "directory", "published")
-COMPARISONS: dict[str, Callable[[Value, Value], bool]] = {
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
     **{"=": operator.eq, "<": operator.lt, ">": operator.gt},
 }

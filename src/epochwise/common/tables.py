@@ -70,8 +70,8 @@ def _table(
     table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
     kept = [index for index, head in enumerate(heads) if head not in left_out]
     for index in kept:
-        justify = "left" if heads[index] in to_the_left else "right"
-        table.add_column(Text(heads[index]), justify=justify, no_wrap=True)
+        head = Text(heads[index])
+        table.add_column(head, justify="left" if heads[index] in to_the_left else "right", no_wrap=True)
     for line in lines:
         table.add_row(*(Text(line[index]) for index in kept))
     return table
