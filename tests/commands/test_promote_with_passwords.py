@@ -75,7 +75,8 @@ USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
 
 def _as_user(address: str, name: str) -> dict[str, str]:
-    return {"MLFLOW_TRACKING_URI": address, USERNAME: name, PASSWORD: USERS[name]}
+    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}  # seconds, for a machine that is busy with other tests
+    return {"MLFLOW_TRACKING_URI": address, USERNAME: name, PASSWORD: USERS[name]} | patience
 
 
 def _run_id(project: Project) -> str:
