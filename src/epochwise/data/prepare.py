@@ -1,40 +1,38 @@
 """Stage 1, prepare: images of any source become N×H×W×C in 0…1 with one-hot labels, and a validation part is split off.
 
-The result is the same bytes every time: NumPy compresses the arrays one by one, and its zip files hold no dates.
+The result is the same bytes every time: the arrays are compressed one by one, and the zip file holds no dates.
 """
 
+import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 
 from epochwise.common.files import file_digest, replacing, write_json
-from epochwise.data.prepared import ARCHIVE, META, Arrays, DataMeta, PreparedData
-from epochwise.data.sources import class_names, content_identity, load_images
+from epochwise.data.images import Images, ReadOptions, Source
+from epochwise.data.prepared import ARCHIVE, META, DataMeta, PreparedData
+from epochwise.data.sources import content_identity, load_source
 from epochwise.data.split import split
 
+WRITTEN_AT_ONCE = 2**22  # values; as float32 they take 16 MiB
 
-def prepare(cfg: DictConfig, folder: Path, cache: Path) -> PreparedData:
+
+def prepare(cfg: DictConfig, folder: Path, cache: Path, source: Source | None = None) -> PreparedData:
     """Write the data that `cfg.prepare` asks for into `folder`; downloads are kept in `cache`.
 
-    Raises InputError if the source cannot be fetched, read or split.
+    `source` is what `cfg.prepare.source` holds, if it was read before. Raises InputError if the source cannot be
+    fetched, read or split.
     """
-    images = load_images(cfg.prepare.source, cache)
+    if source is None:
+        source = load_source(cfg.prepare.source, cache, ReadOptions.of(cfg.prepare))
+    images = source.images
     training, validation = split(images.y_train, cfg.prepare)
-    classes = int(images.y_train.max()) + 1
-    names = class_names(cfg.prepare.source, classes)
-    parts = {
-        "train": _normalise(images.x_train[training], images.y_train[training], classes),
-        "validation": _normalise(images.x_train[validation], images.y_train[validation], classes),
-        "test": _normalise(images.x_test, images.y_test, classes),
-    }
-    arrays: dict[str, Any] = {}
-    for part, (pixels, labels) in parts.items():
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = pixels, labels
+    classes = source.shape.classes
     with replacing(folder / ARCHIVE) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        _write_archive(temporary, images, training, validation, classes)
     meta = DataMeta(
         prepare=dict(cfg.prepare),
         source=content_identity(cfg.prepare.source),
@@ -44,12 +42,47 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path) -> PreparedData:
         validation_images=len(validation),
         test_images=len(images.x_test),
         sha256=file_digest(folder / ARCHIVE),
-        class_names=names,
+        class_names=source.class_names,
+        conversions=source.conversions,
+        notes=source.notes,
     )
     write_json(folder / META, asdict(meta))
     return PreparedData(folder, meta)
 
 
-def _normalise(pixels: np.ndarray, labels: np.ndarray, classes: int) -> Arrays:
-    """Pixels 0…255 as float32 in 0…1, and labels as one-hot float32."""
-    return pixels.astype(np.float32) / np.float32(255), np.eye(classes, dtype=np.float32)[labels]
+def _write_archive(path: Path, images: Images, training: np.ndarray, validation: np.ndarray, classes: int) -> None:
+    """Write the arrays as `np.savez_compressed` does, but for one that never holds all of them as float32 in memory."""
+    parts = {
+        "train": (images.x_train, images.y_train, training),
+        "validation": (images.x_train, images.y_train, validation),
+        "test": (images.x_test, images.y_test, np.arange(len(images.x_test))),
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+        for part, (pixels, labels, chosen) in parts.items():
+            _write_array(archive, f"x_{part}", chosen, pixels.shape[1:], lambda some, x=pixels: _normalise(x[some]))
+            _write_array(archive, f"y_{part}", chosen, (classes,), lambda some, y=labels: _one_hot(y[some], classes))
+
+
+def _write_array(
+    archive: zipfile.ZipFile,
+    name: str,
+    chosen: np.ndarray,
+    shape: tuple[int, ...],
+    rows: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Add an array of float32: what `rows` gives for the indices `chosen`, a row of `shape` for each."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(chosen), *shape)}
+    step = max(1, WRITTEN_AT_ONCE // int(np.prod(shape)))
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, header)
+        for start in range(0, len(chosen), step):
+            member.write(rows(chosen[start : start + step]).astype("<f4", copy=False).tobytes())
+
+
+def _normalise(pixels: np.ndarray) -> np.ndarray:
+    """Pixels 0…255 as float32 in 0…1."""
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes, dtype=np.float32)[labels]
