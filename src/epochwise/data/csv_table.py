@@ -17,11 +17,12 @@ import numpy as np
 from epochwise.common.errors import InputError, one_line
 from epochwise.data.idx import open_unzipped
 from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size, listed
-from epochwise.data.part_names import LABELS, role_of, without_part
+from epochwise.data.part_names import CLASSES, LABELS, role_of, without_part
 
 SUFFIXES = (".csv", ".tsv")
 DELIMITERS = (",", ";", "\t", "|", " ")
 ROW_NUMBERS = ("", "index", "id", "unnamed: 0")  # what a first column is called that counts the rows
+LABEL_NAMES = LABELS | CLASSES
 FEWEST_COLUMNS = 5  # a label and 2×2 pixels
 ROWS_AT_ONCE = 5_000
 LONGEST_LINE = 2**24  # characters of the first line; a picture of 1,000×1,000 has 4 million
@@ -145,7 +146,7 @@ def _are_names(fields: list[str]) -> bool:
     counts = list(range(numbers[0], numbers[0] + len(numbers))) if numbers else []
     if len(numbers) >= FEWEST_COLUMNS - 1 and len(fields) - len(numbers) <= 2 and numbers == counts:
         return True  # as pandas writes them: label,0,1,2,…
-    return len(words) > len(fields) / 2 or any(word.lower() in LABELS for word in words)
+    return len(words) > len(fields) / 2 or any(word.lower() in LABEL_NAMES for word in words)
 
 
 def _is_number(text: str) -> bool:
@@ -158,7 +159,7 @@ def _is_number(text: str) -> bool:
 
 def _label_column(path: Path, names: list[str]) -> int | None:
     """The column that is named as labels are, or the only one at an end whose name has no number. Raises InputError."""
-    named = [number for number, name in enumerate(names) if name.lower() in LABELS]
+    named = [number for number, name in enumerate(names) if name.lower() in LABEL_NAMES]
     if len(named) > 1:
         raise InputError(f"prepare.source: {path} has {len(named)} columns that may be the label: {LABEL_HINT} only")
     if named or not names:

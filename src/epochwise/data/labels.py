@@ -62,7 +62,7 @@ def _plain(values: np.ndarray, which: str) -> tuple[np.ndarray, list[str]]:
     if values.ndim == 2 and values.shape[1] == 1:  # as Keras gives CIFAR's
         values = values[:, 0]
     if values.ndim == 2 and values.dtype.kind in "biuf" and values.size:
-        return _from_one_hot(values, which), [f"one-hot labels turned into {values.shape[1]} numbers"]
+        return _from_one_hot(values, which), ["one-hot labels turned into numbers"]
     if values.ndim != 1:
         raise InputError(f"prepare.source: {which} have the shape {values.shape}; give labels N, one for each image")
     if values.dtype.kind in "US":

@@ -8,17 +8,10 @@ PARTS = {
     "test": {"test", "testing", "t10k", "te"},
     "validation": {"val", "valid", "validation", "dev"},
 }
-LABELS = {"y", "label", "labels", "lbl", "lbls", "lab", "labs", "target", "targets", "class", "classes", "categories"}
-LABELS |= {"category", "ys", "answers", "digit", "digits"}
-IMAGES = {"x", "image", "images", "img", "imgs", "pixel", "pixels", "picture", "pictures", "xs", "samples"}
-CONTENTS = {
-    "data",
-    "dataset",
-    "feature",
-    "features",
-    "input",
-    "inputs",
-}  # also stand before `labels`: data_train_labels
+LABELS = {"y", "ys", "label", "labels", "lbl", "lbls", "target", "targets"}
+IMAGES = {"x", "xs", "image", "images", "img", "imgs", "pixel", "pixels", "picture", "pictures", "samples"}
+CLASSES = {"class", "classes", "category", "categories", "digit", "digits"}  # also in names of sets: emnist-digits
+CONTENTS = {"data", "dataset", "feature", "features", "input", "inputs"}  # stand beside the others: data_train_labels
 NAMES = {"names", "name"}
 
 
@@ -33,11 +26,10 @@ def role_of(name: str) -> Role:
     """The role that the words of a name tell: `x_train`, `trainImages`, `emnist-letters-test-labels-idx1-ubyte`."""
     words = _words(name)
     part = next((part for part, known in PARTS.items() if known & words), None)
-    if NAMES & words and (LABELS & words):
+    if NAMES & words and (LABELS | CLASSES) & words:
         return Role(part, "names")
-    if LABELS & words:
-        return Role(part, "labels")
-    return Role(part, "images" if (IMAGES | CONTENTS) & words else None)
+    known = (("labels", LABELS), ("images", IMAGES), ("labels", CLASSES), ("images", CONTENTS))
+    return Role(part, next((kind for kind, spelled in known if spelled & words), None))
 
 
 def without_part(name: str) -> str:

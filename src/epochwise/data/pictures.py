@@ -131,9 +131,10 @@ class _Reading:
             )
         if len(self.sizes) > 1 and not self.options.image_size:
             sizes = [f"{counted(number, 'picture')} of {size_text(size)}" for size, number in self.sizes.most_common()]
+            way = f"give them one size, or have them resized: prepare.image_size={_usual_side(self.sizes)}"
             raise InputError(
                 f"prepare.source: {self.root} has pictures of {len(self.sizes)} sizes (height×width): "
-                f"{listed(sizes, 4)}; give them one size, or have them resized: prepare.image_size={_usual_side(self.sizes)}"
+                f"{listed(sizes, 4)}; {way}"
             )
 
         if self.of_16_bits and not self.options.pixel_max and max(self.of_16_bits) < WHITE_16_BITS / 2:
@@ -237,9 +238,7 @@ def _classes(folder: Path, folders: list[Path], allow_empty: bool = False) -> tu
             "each folder in there is a class: fill or remove it"
         )
     names = _in_order([name for name in classes if classes[name]])
-    notes = [
-        f"{folder.name} also holds {counted(len(others), 'file')} that are no pictures ({listed(others, 3)}): not used"
-    ]
+    notes = [f"{folder.name} also holds files that are no pictures ({listed(others, 3)}): not used"]
     return {name: classes[name] for name in names}, notes if others else []
 
 

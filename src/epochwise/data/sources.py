@@ -184,6 +184,11 @@ def _own_notes(reader: Reader, path: Path, read: Source, options: ReadOptions) -
             f"{path.name} looks like EMNIST, which is published with rows and columns exchanged: "
             "prepare.transpose=true puts the pictures upright, as your own are"
         )
+    channels = images.x_train.shape[3]
+    if channels not in (1, 3):
+        notes.append(
+            f"{channels} channels are kept as they are, but predict reads pictures for models of 1 or 3 channels only"
+        )
     untested = np.setdiff1d(images.y_train, images.y_test)
     if len(untested):
         names = [read.class_names[number] if read.class_names else number for number in untested]
