@@ -99,9 +99,10 @@ def test_names_of_rows_and_columns_give_the_shape_of_the_image(tmp_path):
 
 def test_fractions_and_larger_numbers_keep_their_values(tmp_path):
     for factor in (1 / 255, 257):
-        table = np.column_stack([Y, X * factor])
+        pixels = X.astype(float) * factor
+        table = np.column_stack([Y, pixels])
         np.savetxt(tmp_path / "own.csv", table, "%.9g", delimiter=",", header=HEAD, comments="")
-        np.testing.assert_allclose(read_table(tmp_path / "own.csv").pixels, X * factor, rtol=1e-6)
+        np.testing.assert_allclose(read_table(tmp_path / "own.csv").pixels, pixels, rtol=1e-6)
 
 
 def both_ends() -> str:
@@ -129,7 +130,7 @@ def changed_row(change: Callable[[list[str]], list[str]]) -> str:
         (changed_row(lambda row: [*row, "7"]), "not a readable CSV"),
         (TEXT.replace("\n", ",7\n").replace("pixel8,7", "pixel8"), "not a readable CSV"),
         (changed_row(lambda row: [*row[:4], "NA", *row[5:]]), "column 5 (pixel3) is 'NA'; pixels are numbers"),
-        (TEXT.replace(",", ";").replace("\n0;", "\n0,5;"), "labels"),
+        (TEXT.replace(",", ";").replace("\n0;95;", "\n0;0,5;"), "row 1 under the header, column 2 (pixel0) is '0,5'"),
         (TEXT + HEAD + "\n", "is 'pixel0'; pixels are numbers"),
         (TEXT.replace("pixel8", "target"), "has 2 columns that may be the label"),
         (both_ends(), "both the first and the last column could be the label; name the columns in a first line"),

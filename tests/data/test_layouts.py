@@ -216,7 +216,7 @@ MORE_LAYOUTS = [  # of the same kinds
     Layout("emnist as the archive names it", idx_folder(lambda name: f"emnist-digits-{name}"), said=EMNIST),
     Layout("pixels in signed bytes", npz(lambda x: x.astype(np.int8)), refused="x.view(np.uint8) if these are bytes"),
     Layout("pixels -1…1", npz(lambda x: x / 127.5 - 1), refused="(x + 1) / 2 turns -1…1 into 0…1"),
-    Layout("standardised pixels", npz(lambda x: (x - 128) / 74), refused="undo the standardisation, x * std + mean"),
+    Layout("standardised pixels", npz(lambda x: (x - 128.0) / 74), refused="undo the standardisation, x * std + mean"),
     Layout("pixels with NaN", npz(lambda x: np.where(x == x[0, 0, 0], np.nan, x)), refused="NaN or infinite"),
     Layout("pixels of 12 bits", npz(lambda x: x.astype(np.uint16) * 16), refused="prepare.pixel_max=4095"),
     Layout(

@@ -37,6 +37,7 @@ class Header(NamedTuple):
     names: list[str]
     label: int | None  # which column is the label; None if the names do not tell
     row_numbers: bool  # whether the first column counts the rows
+    lines: int  # above the first row of values
 
 
 class Table(NamedTuple):
@@ -71,7 +72,8 @@ class CsvTables:
         tables = [path for path in entries if is_table(path)]
         train, test = ([path for path in tables if _part(path) == part] for part in ("train", "test"))
         if len(train) == 1 and len(test) <= 1:
-            return CsvTables(train[0], *test, unused=tuple(path for path in tables if path not in (*train, *test)))
+            unused = tuple(path for path in tables if path not in (*train, *test))
+            return CsvTables(train[0], test[0] if test else None, unused)
         if len(tables) > 1:
             raise InputError(
                 f"prepare.source: {folder} holds {listed(path.name for path in tables)}; a folder of CSV files holds "
@@ -120,9 +122,9 @@ def read_table(path: Path) -> Table:
 def _read_header(path: Path) -> Header:
     """Raises InputError if the first line is no row of such a table."""
     with open_unzipped(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
-        line = text.readline(LONGEST_LINE)
+        line, empty = text.readline(LONGEST_LINE), 0
         while line.isspace():
-            line = text.readline(LONGEST_LINE)
+            line, empty = text.readline(LONGEST_LINE), empty + 1
     if not line or "\0" in line or len(line) == LONGEST_LINE:
         found = f"begins with {len(line):,} characters without a line's end" if "\0" not in line else "holds zero bytes"
         raise InputError(f"prepare.source: {path} is no CSV: it {found if line else 'is empty'}")
@@ -136,7 +138,7 @@ def _read_header(path: Path) -> Header:
         )
     names = fields if _are_names(fields) else []
     row_numbers = bool(names) and names[0].lower() in ROW_NUMBERS
-    return Header(delimiter, len(fields), names, _label_column(path, names), row_numbers)
+    return Header(delimiter, len(fields), names, _label_column(path, names), row_numbers, empty + bool(names))
 
 
 def _are_names(fields: list[str]) -> bool:
@@ -185,7 +187,7 @@ def _read_columns(path: Path, header: Header) -> tuple[np.ndarray, dict[int, lis
             header=None,
             names=range(header.columns),
             index_col=False,
-            skiprows=1 if header.names else 0,
+            skiprows=header.lines,
             dtype=dict.fromkeys(texts, str),
             keep_default_na=False,
             na_values=[""],
@@ -196,10 +198,10 @@ def _read_columns(path: Path, header: Header) -> tuple[np.ndarray, dict[int, lis
         for frame in frames:
             for number, column in texts.items():
                 column += _text(path, header, frame, number)
-            parts.append(_numbers(path, header, frame.drop(columns=left_out)))
+            parts.append(_numbers(path, header, frame.drop(columns=left_out)) if len(frame) else np.empty((0, 0)))
             size += parts[-1].nbytes
             check_unpacked_size(path, size)
-    if not parts:
+    if not size:
         raise InputError(f"prepare.source: {path} has no rows under its header")
     return np.concatenate(parts), texts
 

@@ -66,11 +66,9 @@ class IdxFolder:
     def read(self, options: ReadOptions) -> RawImages:
         arrays = {role: read_idx(path) for role, path in self.by_role.items()}
         notes = [f"{self.folder.name} also holds {listed(path.name for path in self.unused)}: not used"]
-        return RawImages(
-            *_pair(arrays, "" if ("", "images") in arrays else "train"),
-            *(_pair(arrays, "test") if ("test", "images") in arrays else (None, None)),
-            notes=notes if self.unused else [],
-        )
+        x_train, y_train = _pair(arrays, "" if ("", "images") in arrays else "train")
+        x_test, y_test = _pair(arrays, "test") if ("test", "images") in arrays else (None, None)
+        return RawImages(x_train, y_train, x_test, y_test, notes=notes if self.unused else [])
 
 
 _ROLES: tuple[Roles, ...] = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))

@@ -96,7 +96,7 @@ def _from_one_hot(values: np.ndarray, which: str) -> np.ndarray:
             f"prepare.source: {which} have the shape {values.shape} and are not one-hot: row {int(wrong.argmax())} is "
             f"{listed(row)}; give labels N, one for each image (y.argmax(axis=1) takes the largest of each row)"
         )
-    return ones.argmax(axis=1).astype(np.int64)
+    return np.asarray(ones.argmax(axis=1), np.int64)
 
 
 def _from_text(values: np.ndarray, which: str) -> tuple[np.ndarray, list[str]]:
@@ -175,4 +175,4 @@ def _ordered_words(
 def _numbered(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The position of each value in `classes`."""
     order = np.argsort(classes)
-    return order[np.searchsorted(classes, values, sorter=order)].astype(np.int64)
+    return np.asarray(order[np.searchsorted(classes, values, sorter=order)], np.int64)

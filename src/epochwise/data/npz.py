@@ -92,13 +92,14 @@ def _arranged(names: list[str], load: Callable[[str], np.ndarray], path: Path) -
     tests = [Role("test", "images"), Role("test", "labels")]
     if any(role in by_role for role in tests):
         wanted += tests
-    arrays = [_array(role, by_role, load, path) for role in wanted]
+    x_train, y_train, *test = (_array(role, by_role, load, path) for role in wanted)
     taken = [by_role[role][0] for role in wanted]
     named_by, class_names = _class_names(by_role, taken, load)
     unused = [name for name in names if name not in (*taken, named_by)]
     usual = list(Images._fields[: len(taken)])
+    x_test, y_test = test or (None, None)
     return RawImages(
-        *arrays,
+        *(x_train, y_train, x_test, y_test),
         class_names=class_names,
         conversions=[] if taken == usual else [f"{', '.join(taken)} taken as {', '.join(usual)}"],
         notes=[f"{path.name} also holds {listed(unused)}: not used"] if unused else [],

@@ -262,8 +262,9 @@ def _decode(content: bytes, pixel_max: float) -> "_Decoded":
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width}×{opened.height} pixels; {MAX_PIXELS:,} are the most")
-        if getattr(opened, "n_frames", 1) > 1:
-            raise ValueError(f"{opened.n_frames} frames; give one picture a file")
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1:
+            raise ValueError(f"{frames} frames; give one picture a file")
         turned = opened.getexif().get(EXIF_ORIENTATION, 1) != 1
         picture = ImageOps.exif_transpose(opened)
         picture.load()

@@ -4,9 +4,11 @@ The result is the same bytes every time: the arrays are compressed one by one, a
 """
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from omegaconf import DictConfig
@@ -51,38 +53,32 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path, source: Source | None = 
 
 
 def _write_archive(path: Path, images: Images, training: np.ndarray, validation: np.ndarray, classes: int) -> None:
-    """Write the arrays as `np.savez_compressed` does, but for one that never holds all of them as float32 in memory."""
+    """Write the arrays as `np.savez_compressed` does, but so that they are never all in memory as float32."""
     parts = {
         "train": (images.x_train, images.y_train, training),
         "validation": (images.x_train, images.y_train, validation),
         "test": (images.x_test, images.y_test, np.arange(len(images.x_test))),
     }
+    one_hot = np.eye(classes, dtype=np.float32)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
         for part, (pixels, labels, chosen) in parts.items():
-            _write_array(archive, f"x_{part}", chosen, pixels.shape[1:], lambda some, x=pixels: _normalise(x[some]))
-            _write_array(archive, f"y_{part}", chosen, (classes,), lambda some, y=labels: _one_hot(y[some], classes))
+            with _array_in(archive, f"x_{part}", (len(chosen), *pixels.shape[1:])) as member:
+                for some in _batches(chosen, pixels[0].size):
+                    member.write((pixels[some].astype(np.float32) / np.float32(255)).tobytes())
+            with _array_in(archive, f"y_{part}", (len(chosen), classes)) as member:
+                for some in _batches(chosen, classes):
+                    member.write(one_hot[labels[some]].tobytes())
 
 
-def _write_array(
-    archive: zipfile.ZipFile,
-    name: str,
-    chosen: np.ndarray,
-    shape: tuple[int, ...],
-    rows: Callable[[np.ndarray], np.ndarray],
-) -> None:
-    """Add an array of float32: what `rows` gives for the indices `chosen`, a row of `shape` for each."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(chosen), *shape)}
-    step = max(1, WRITTEN_AT_ONCE // int(np.prod(shape)))
+@contextmanager
+def _array_in(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+    """A member of the archive that holds an array of float32; what is written into it are the values."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, header)
-        for start in range(0, len(chosen), step):
-            member.write(rows(chosen[start : start + step]).astype("<f4", copy=False).tobytes())
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        yield member
 
 
-def _normalise(pixels: np.ndarray) -> np.ndarray:
-    """Pixels 0…255 as float32 in 0…1."""
-    return pixels.astype(np.float32) / np.float32(255)
-
-
-def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    return np.eye(classes, dtype=np.float32)[labels]
+def _batches(indices: np.ndarray, values: int) -> Iterator[np.ndarray]:
+    """The indices in parts, each of which takes about WRITTEN_AT_ONCE values, if one of them takes `values`."""
+    step = max(1, WRITTEN_AT_ONCE // values)
+    return (indices[start : start + step] for start in range(0, len(indices), step))

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock
@@ -81,7 +82,8 @@ def open_prepared(folder: Path, wanted: DictConfig) -> PreparedData:
     if not (folder / META).is_file():
         raise InputError(f"{folder}: no prepared data here; run `dvc repro prepare` first")
     meta = DataMeta.read(folder)
-    made_with = {str(key): meta.prepare.get(str(key)) for key in wanted}
+    described = asdict(ReadOptions()) | meta.prepare  # data that was prepared before there were these has none of them
+    made_with = {str(key): described.get(str(key)) for key in wanted}
     other = [f"prepare.{key}={value!r}" for key, value in made_with.items() if value != wanted[key]]
     if other:
         raise InputError(
