@@ -33,6 +33,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LABELS = np.arange(8) % 4
 PIXELS = np.arange(72).reshape(8, 3, 3).astype(np.uint8) * 3
 NPZ = npz(x_train=PIXELS, y_train=LABELS, x_test=PIXELS, y_test=LABELS)
+CSV = b"label,a,b,c,d,e,f,g,h,i\n" + b"".join(b"%d,%d,9,255,0,1,2,3,4,5\n" % (label, 7 * label) for label in LABELS)
 ROW = {"epoch": 1, "loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
 
 
@@ -84,6 +85,16 @@ def test_damaged_npz_is_a_set_of_images_or_refused(folder, content):
         images = load_source(str(path), folder, ReadOptions()).images
         assert len(images.x_train) == len(images.y_train) and images.x_train.ndim == 4
         assert images.y_train.min() >= 0 and images.x_train.dtype == np.uint8
+
+
+@given(st.one_of(damaged(CSV), st.binary(max_size=200), st.text(max_size=60).map(str.encode)))
+def test_damaged_csv_is_a_set_of_images_or_refused(folder, content):
+    path = folder / "d.csv"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        images = load_source(str(path), folder, ReadOptions(test_size=2)).images
+        assert images.x_train.ndim == 4 and images.x_train.dtype == np.uint8
+        assert set(images.y_train) == set(range(images.y_train.max() + 1))
 
 
 @given(st.lists(st.tuples(*[FINITE] * 4), min_size=1, max_size=6))

@@ -238,6 +238,15 @@ MORE_LAYOUTS = [  # of the same kinds
     Layout(
         "a larger value than stated", npz(), refused="above prepare.pixel_max=15", options=ReadOptions(pixel_max=15)
     ),
+    Layout(
+        "fractions, said to be bytes",
+        npz(lambda x: x / 255),
+        refused="which is next to black if prepare.pixel_max=255 is white",
+        options=ReadOptions(pixel_max=255),
+    ),
+    Layout(
+        "dark, and said to be", npz(lambda x: x // 4), options=ReadOptions(pixel_max=255), pixels=(X // 4, X_TEST // 4)
+    ),
     Layout("training in 0…255, test in 0…1", npz(x_test=X_TEST / 255), said="pixels 0…1 scaled to 0…255 (test)"),
     Layout(
         "training in 0…255, test in whole 0…1",

@@ -15,6 +15,7 @@ from epochwise.data.images import ReadOptions
 
 CHUNK = 2**24  # values that are converted at once, so that no temporary array is as large as the source
 ROUNDING = 1e-3  # of 255; what lies closer to a whole number was one, before it was divided by 255
+FAINTEST = 1 / 32  # of white: pixels of 12 bits in 16 have a 16th, and what has less was not meant
 CHANNELS = (1, 2, 3, 4)  # numbers of channels by which the axis of the channels is known
 
 
@@ -134,6 +135,11 @@ def _check_range(least: float, most: float, white: float, where: str, stated: bo
         raise InputError(
             f"prepare.source: {where} hold values outside 0…255: the largest is {most:g}; state what white is, such as "
             f"prepare.pixel_max={_bit_depth_max(most)}"
+        )
+    if stated and most < white * FAINTEST:
+        raise InputError(
+            f"prepare.source: {where} have {most:g} as their largest value, which is next to black if "
+            f"prepare.pixel_max={white:g} is white; state the largest value that there can be"
         )
     if least == most:
         raise InputError(f"prepare.source: {where} hold the value {most:g} only; there is nothing to learn from")
