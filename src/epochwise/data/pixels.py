@@ -13,7 +13,7 @@ from PIL import Image
 from epochwise.common.errors import InputError
 from epochwise.data.images import ReadOptions
 
-CHUNK = 2**24  # values that are converted at once, so that no temporary array is as large as the source
+CHUNK = 2**20  # values that are converted at once, so that no temporary array is as large as the source
 ROUNDING = 1e-3  # of 255; what lies closer to a whole number was one, before it was divided by 255
 FAINTEST = 1 / 32  # of white: pixels of 12 bits in 16 have a 16th, and what has less was not meant
 CHANNELS = (1, 2, 3, 4)  # numbers of channels by which the axis of the channels is known

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import re
 from collections import Counter
 from dataclasses import replace
@@ -22,6 +23,7 @@ from epochwise.data.split import split_off_test
 
 CLASS_NAMES = "classes.txt"  # a name a line, in the order of labels; NAME.classes.txt beside NAME.npz or NAME.csv
 DATA_SUFFIX = r"\.(npz|csv|tsv)(\.gz)?$"
+SMALL = 2**20  # bytes of a file that is hashed at once
 DIGITS = "digits"  # bundled with scikit-learn, so it needs no network
 DIGITS_SHAPE = SourceShape(train_images=1_500, image=(8, 8, 1), classes=10, smallest_class=146)
 EMNIST_SIZES = {(124_800, 20_800), (88_800, 14_800), (112_800, 18_800), (240_000, 40_000), (697_932, 116_323)}
@@ -78,19 +80,24 @@ def content_identity(source: str) -> str:
     base, named_in = path if path.is_dir() else path.parent, _names_file(path)
     try:
         files = [*reader_of(path).files, *([named_in] if named_in.is_file() else [])]
-        states = [(file, file.stat()) for file in files]
-        known = ((str(file), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for file, s in states)
-        return _content_sha256(tuple(known), base)
+        states = [(str(file), os.stat(file)) for file in files]
+        known = ((file, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for file, s in states)
+        return _content_sha256(tuple(known), str(base))
     except OSError as error:
         raise InputError(f"prepare.source: {path} is not readable ({one_line(error)})") from error
 
 
 @functools.lru_cache(maxsize=64)
-def _content_sha256(files: tuple[tuple[str, int, int, int, int], ...], base: Path) -> str:
+def _content_sha256(files: tuple[tuple[str, int, int, int, int], ...], base: str) -> str:
     """SHA-256 over the names and contents of files. Their inodes, sizes and times tell when to read them again."""
     content = hashlib.sha256()
-    for name, *_ in files:
-        content.update(f"{Path(name).relative_to(base)}\0{file_digest(Path(name))}\n".encode(errors="surrogateescape"))
+    for name, _, size, *_ in files:
+        if size > SMALL:
+            digest = file_digest(Path(name))
+        else:  # as most pictures are; the buffer of `file_digest` takes longer to make than these to read
+            with open(name, "rb", buffering=0) as stream:
+                digest = hashlib.sha256(stream.read()).hexdigest()
+        content.update(f"{name.removeprefix(base)}\0{digest}\n".encode(errors="surrogateescape"))
     return content.hexdigest()
 
 
