@@ -196,16 +196,17 @@ def visible(folder: Path) -> tuple[list[Path], list[Path]]:
     try:
         with os.scandir(folder) as entries:  # which knows what is a folder without a look at each entry
             kept = [entry for entry in entries if entry.name[0] != "." and entry.name.lower() not in NO_DATA]
+            kept.sort(key=lambda entry: entry.name)  # paths take five times as long to sort
             folders = [Path(entry.path) for entry in kept if entry.is_dir()]
             files = [Path(entry.path) for entry in kept if entry.is_file()]
     except OSError as error:
         raise InputError(f"prepare.source: {folder} is not readable ({error.strerror})") from error
-    return sorted(folders), sorted(files)
+    return folders, files
 
 
 def is_picture(path: Path) -> bool:
     """Whether a file is named as a picture is."""
-    return path.suffix.lower() in SUFFIXES
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def _parts(folders: list[Path], part: str) -> list[Path]:
