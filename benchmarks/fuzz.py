@@ -1,4 +1,4 @@
-"""The readers of IDX and npz under a coverage-guided fuzzer: whatever the bytes, images or InputError.
+"""The readers of IDX, npz and CSV under a coverage-guided fuzzer: whatever the bytes, images or InputError.
 
     pip install atheris; python benchmarks/fuzz.py [-max_total_time=300] [CORPUS …]
 
@@ -18,11 +18,17 @@ with atheris.instrument_imports(include=["epochwise", "zipfile", "gzip", "numpy.
 
     from epochwise.common.errors import InputError
     from epochwise.data.idx import read_idx
-    from epochwise.data.images import check_images
-    from epochwise.data.npz import read_npz
+    from epochwise.data.images import ReadOptions
+    from epochwise.data.sources import load_source
 
 FOLDER = Path(tempfile.mkdtemp())
-READERS = (("f.idx", read_idx), ("f.gz", read_idx), ("f.npz", read_npz))
+
+
+def read_whole(path: Path) -> None:
+    load_source(str(path), FOLDER, ReadOptions(test_size=2))
+
+
+READERS = (("f.idx", read_idx), ("f.gz", read_idx), ("f.npz", read_whole), ("f.csv", read_whole))
 
 
 def one_input(content: bytes) -> None:
@@ -30,9 +36,7 @@ def one_input(content: bytes) -> None:
     path = FOLDER / name
     path.write_bytes(content[1:])
     with contextlib.suppress(InputError):
-        found = read(path)
-        if name == "f.npz":
-            check_images(found, path)
+        read(path)
 
 
 def seeds(folder: Path) -> None:
@@ -40,11 +44,13 @@ def seeds(folder: Path) -> None:
     import gzip
     import struct
 
-    image = np.ones((4, 3, 3), np.uint8)
+    image = np.arange(36).reshape(4, 3, 3).astype(np.uint8) * 7
     idx = struct.pack(">HBB3I", 0, 8, 3, *image.shape) + image.tobytes()
     npz = io.BytesIO()
-    np.savez_compressed(npz, x_train=image, y_train=np.arange(4), x_test=image, y_test=np.arange(4))
-    for number, content in enumerate((idx, gzip.compress(idx), npz.getvalue())):
+    labels = np.arange(4) % 2
+    np.savez_compressed(npz, x_train=image, y_train=labels)
+    csv = "\n".join(",".join(map(str, row)) for row in np.column_stack([labels, image.reshape(4, 9)])).encode()
+    for number, content in enumerate((idx, gzip.compress(idx), npz.getvalue(), csv)):
         (folder / str(number)).write_bytes(bytes([number]) + content)
 
 

@@ -31,7 +31,10 @@ COMMANDS = {
 }
 
 PARAMETERS = {
-    "prepare": ["source", "validation_size", "train_size", "split_seed"],
+    "prepare": [
+        *("source", "validation_size", "train_size", "split_seed"),
+        *("test_size", "pixel_max", "image_size", "transpose"),
+    ],
     "model": ["filters", "kernel_size", "pool_size", "conv_dropout", "dense_dropout", "dense_units"],
     "train": [
         *("epochs", "batch_size", "learning_rate", "decay_every", "decay_factor", "cooldown_epochs"),

@@ -63,12 +63,19 @@ def test_every_command_works(reproduced, tmp_path, page):
 
 
 def write_a_users_files(folder: Path) -> None:
-    """The data set and the picture that pages name as the reader's own."""
+    """The data sets and the picture that pages name as the reader's own."""
     images = np.random.default_rng(0).integers(0, 256, (650, 8, 8), np.uint8)
     labels = np.arange(650) % 4
     np.savez(
         folder / "my_data.npz", x_train=images[:600], y_train=labels[:600], x_test=images[600:], y_test=labels[600:]
     )
+    rows = np.column_stack([labels, images.reshape(650, -1)])
+    header = ",".join(["label", *(f"pixel{number}" for number in range(64))])
+    np.savetxt(folder / "my_table.csv", rows, "%d", delimiter=",", header=header, comments="")
+    for number in range(200):
+        path = folder / "my_pictures" / ("train" if number < 160 else "test") / f"kind {number % 4}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[number]).save(path)
     Image.fromarray(images[0]).resize((64, 64)).save(folder / "my_digit.png")
 
 

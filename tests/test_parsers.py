@@ -20,8 +20,8 @@ from epochwise.common.errors import InputError
 from epochwise.common.files import read_json
 from epochwise.config import overrides
 from epochwise.data.idx import read_idx
-from epochwise.data.images import check_images
-from epochwise.data.npz import read_npz
+from epochwise.data.images import ReadOptions
+from epochwise.data.sources import load_source
 from epochwise.training.history import COLUMNS, read_history, write_history
 from epochwise.trajectory.states import StateStore
 
@@ -31,7 +31,9 @@ settings.load_profile("epochwise")
 IMAGES = arrays.arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 3))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LABELS = np.arange(8) % 4
-NPZ = npz(x_train=np.ones((8, 3, 3), np.uint8), y_train=LABELS, x_test=np.ones((8, 3, 3), np.uint8), y_test=LABELS)
+PIXELS = np.arange(72).reshape(8, 3, 3).astype(np.uint8) * 3
+NPZ = npz(x_train=PIXELS, y_train=LABELS, x_test=PIXELS, y_test=LABELS)
+CSV = b"label,a,b,c,d,e,f,g,h,i\n" + b"".join(b"%d,%d,9,255,0,1,2,3,4,5\n" % (label, 7 * label) for label in LABELS)
 ROW = {"epoch": 1, "loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
 
 
@@ -80,9 +82,19 @@ def test_damaged_npz_is_a_set_of_images_or_refused(folder, content):
     path = folder / "d.npz"
     path.write_bytes(content)
     with contextlib.suppress(InputError):
-        images = check_images(read_npz(path), path)
+        images = load_source(str(path), folder, ReadOptions()).images
         assert len(images.x_train) == len(images.y_train) and images.x_train.ndim == 4
         assert images.y_train.min() >= 0 and images.x_train.dtype == np.uint8
+
+
+@given(st.one_of(damaged(CSV), st.binary(max_size=200), st.text(max_size=60).map(str.encode)))
+def test_damaged_csv_is_a_set_of_images_or_refused(folder, content):
+    path = folder / "d.csv"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        images = load_source(str(path), folder, ReadOptions(test_size=2)).images
+        assert images.x_train.ndim == 4 and images.x_train.dtype == np.uint8
+        assert set(images.y_train) == set(range(images.y_train.max() + 1))
 
 
 @given(st.lists(st.tuples(*[FINITE] * 4), min_size=1, max_size=6))

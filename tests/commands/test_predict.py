@@ -75,7 +75,8 @@ def test_a_model_that_dvc_has_brought_needs_no_record_of_its_run(trained, tmp_pa
 
 
 def test_it_refuses_data_that_the_model_was_not_made_for(project, tensors):
-    own = {"x_train": np.zeros((40, 8, 8), np.uint8), "y_train": np.arange(40) % 4}
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8)
+    own = {"x_train": pixels, "y_train": np.arange(40) % 4}
     own |= {"x_test": own["x_train"][:8], "y_test": own["y_train"][:8]}
     np.savez(project.path / "own.npz", **own)
     cfg = load(["prepare.source=own.npz", "prepare.validation_size=0", "train.epochs=1", "tracking=off"])

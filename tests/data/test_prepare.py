@@ -54,6 +54,16 @@ def test_same_parameters_give_the_same_bytes_and_another_split_others(cfg, tmp_p
     assert prepare(cfg, tmp_path / "three", tmp_path).archive.read_bytes() != contents[0]
 
 
+def test_the_archive_is_the_one_that_numpy_writes(cfg, tmp_path, monkeypatch):
+    """Whatever the size of the parts in which it is written."""
+    data = prepare(cfg, tmp_path / "one", tmp_path)
+    with np.load(data.archive) as arrays:
+        np.savez_compressed(tmp_path / "numpy.npz", **arrays)
+    assert data.archive.read_bytes() == (tmp_path / "numpy.npz").read_bytes()
+    monkeypatch.setattr("epochwise.data.prepare.WRITTEN_AT_ONCE", 1000)
+    assert prepare(cfg, tmp_path / "two", tmp_path).sha256 == data.sha256
+
+
 def test_without_a_validation_part_the_test_set_is_the_validation_set(cfg, tmp_path):
     cfg.prepare.validation_size = 0
     data = prepare(cfg, tmp_path / "one", tmp_path)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from image_files import idx, zip_of
 
 from epochwise.common.errors import InputError
 from epochwise.data.idx import IDX_FILES
-from epochwise.data.images import Images, SourceShape
-from epochwise.data.sources import load_images, shape_of
+from epochwise.data.images import Images, ReadOptions, Source, SourceShape
+from epochwise.data.sources import content_identity, load_images, load_source, shape_of_named
 
 
 @pytest.fixture
@@ -32,22 +33,29 @@ def idx_folder(tmp_path, arrays):
     return tmp_path
 
 
+def load(path: Path, **options: float) -> Source:
+    return load_source(str(path), path, ReadOptions(**options))
+
+
 def test_idx_folder_gzipped_or_not_gives_the_same_images(idx_folder, arrays):
-    plain = load_images(str(idx_folder), idx_folder)
+    plain = load(idx_folder).images
     for name in IDX_FILES:
         (idx_folder / f"{name}.gz").write_bytes(gzip.compress((idx_folder / name).read_bytes()))
+    both = load(idx_folder).images
+    for name in IDX_FILES:
         (idx_folder / name).unlink()
-    zipped = load_images(str(idx_folder), idx_folder)
+    zipped = load(idx_folder).images
     assert plain.x_train.shape == (40, 9, 7, 1)
-    for one, other in zip(plain, zipped, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for one, *others in zip(plain, both, zipped, strict=True):
+        for other in others:
+            np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(plain.x_test[..., 0], arrays["x_test"])
 
 
 def test_npz_with_channels(tmp_path, arrays):
     arrays |= {key: np.stack([arrays[key]] * 3, axis=-1) for key in ("x_train", "x_test")}
     np.savez(tmp_path / "rgb.npz", **arrays)
-    assert shape_of(str(tmp_path / "rgb.npz"), tmp_path) == SourceShape(40, (9, 7, 3), 4, 10)
+    assert load(tmp_path / "rgb.npz").shape == SourceShape(40, (9, 7, 3), 4, 10)
 
 
 def test_digits_fill_the_range_of_a_byte(tmp_path):
@@ -56,28 +64,42 @@ def test_digits_fill_the_range_of_a_byte(tmp_path):
     assert images.x_test.shape == (297, 8, 8, 1)
     assert (images.x_train.min(), images.x_train.max()) == (0, 255)
     counts = np.bincount(images.y_train)
-    assert shape_of("digits", tmp_path) == SourceShape(1500, (8, 8, 1), 10, counts.min())
+    assert shape_of_named("digits", ReadOptions()) == SourceShape(1500, (8, 8, 1), 10, counts.min())
+
+
+def test_a_known_data_set_is_resized_and_transposed_but_not_split(tmp_path):
+    options = ReadOptions(image_size=6, transpose=True)
+    read = load_source("digits", tmp_path, options)
+    assert read.shape == shape_of_named("digits", options)
+    assert read.conversions == ["images transposed", "images resized from 8×8 to 6×6"]
+    for refuse in (
+        lambda: shape_of_named("mnist", ReadOptions(test_size=9)),
+        lambda: load_source("digits", tmp_path, ReadOptions(test_size=9)),
+    ):
+        with pytest.raises(
+            InputError, match="prepare.test_size must be 0 for .*, which has a test set of its own, got 9"
+        ):
+            refuse()
 
 
 def test_a_relative_path_starts_at_the_projects_root(project, monkeypatch, tmp_path):
     np.savez(project.path / "own.npz", **load_images("digits", tmp_path)._asdict())
     monkeypatch.chdir(project.path / "conf")
-    assert shape_of("own.npz", tmp_path).train_images == 1500
+    assert load_source("own.npz", tmp_path, ReadOptions()).shape.train_images == 1500
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda a: a.pop("y_test"), "lacks y_test"),
-        (lambda a: a.update(x_train=a["x_train"] / 255), "is float64"),
         (lambda a: a.update(x_train=a["x_train"].astype(int) * 2), "outside 0…255"),
-        (lambda a: a.update(y_train=a["y_train"][:-1]), "40 train images and 39 labels"),
-        (lambda a: a.update(y_train=a["y_train"] - 1), "label -1"),
-        (lambda a: a.update(y_train=a["y_train"] * 2), "none left out"),
+        (lambda a: a.update(y_train=a["y_train"][:-1]), "shape (40, 9, 7) with labels of shape (39,)"),
+        (lambda a: a.update(y_train=a["y_train"] - 1), "has the test label 3 (2 images), but training labels are -1…2"),
+        (lambda a: a.update(y_train=a["y_train"] * 2, y_test=a["y_test"] * 2), "none left out"),
         (lambda a: a.update(y_test=a["y_test"] + 1), "test label 4"),
         (lambda a: a.update(x_test=a["x_test"][:, :8]), "tests on (8, 7, 1)"),
         (lambda a: a.update(x_train=a["x_train"][0]), "shape (9, 7)"),
-        (lambda a: a.update(x_test=a["x_test"][:0], y_test=a["y_test"][:0]), "0 test images"),
+        (lambda a: a.update(x_test=a["x_test"][:0], y_test=a["y_test"][:0]), "test images of shape (0, 9, 7)"),
         (lambda a: a.update(y_train=np.array([{}] * 40)), "not a readable .npz of plain arrays"),
     ],
 )
@@ -85,7 +107,7 @@ def test_wrong_npz_is_refused(tmp_path, arrays, change, reason):
     change(arrays)
     np.savez(tmp_path / "own.npz", **arrays)
     with pytest.raises(InputError) as refused:
-        load_images(str(tmp_path / "own.npz"), tmp_path)
+        load(tmp_path / "own.npz")
     assert reason in str(refused.value)
     assert "own.npz" in str(refused.value)
 
@@ -95,7 +117,7 @@ def test_wrong_npz_is_refused(tmp_path, arrays, change, reason):
     [
         (b"", "not a readable IDX file"),
         (b"\0\0\x08", "not a readable IDX file"),
-        (b"\0\0\x0d\x01\0\0\0\x01\0\0\0\0", "not an IDX file of unsigned bytes"),
+        (b"\0\0\x0a\x01\0\0\0\x01\0\0\0\0", "not a readable IDX file"),
         (idx(np.zeros((5, 9, 7)))[:-1], "truncated or torn"),
         (idx(np.zeros((5, 9, 7))) + b"\0", "truncated or torn"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "4 GiB are the most"),
@@ -104,14 +126,110 @@ def test_wrong_npz_is_refused(tmp_path, arrays, change, reason):
 def test_wrong_idx_is_refused(idx_folder, content, reason):
     (idx_folder / IDX_FILES[0]).write_bytes(content)
     with pytest.raises(InputError) as refused:
-        load_images(str(idx_folder), idx_folder)
+        load(idx_folder)
     assert reason in str(refused.value)
+
+
+def test_idx_files_are_known_by_their_content_and_the_words_of_their_names(tmp_path, arrays):
+    names = ("train.images", "train.labels", "test.images", "test.labels")
+    for name, values in zip(names, arrays.values(), strict=True):
+        (tmp_path / name).write_bytes(idx(values))
+    (tmp_path / "README").write_text("four files")
+    read = load(tmp_path)
+    np.testing.assert_array_equal(read.images.y_test, arrays["y_test"])
+    assert [note for note in read.notes if "README: not used" in note]
+
+
+def test_idx_files_of_other_types_are_read(tmp_path, arrays):
+    for name, values in zip(IDX_FILES, arrays.values(), strict=True):
+        content = b"\0\0\x0c" + idx(values)[3 : 4 + 4 * values.ndim] + values.astype(">i4").tobytes()
+        (tmp_path / name).write_bytes(content)
+    np.testing.assert_array_equal(load(tmp_path).images.x_train[..., 0], arrays["x_train"])
+
+
+def test_several_data_sets_in_one_folder_are_refused(idx_folder):
+    """As EMNIST's archive holds them."""
+    for name in ("emnist-letters", "emnist-digits"):
+        for file in IDX_FILES:
+            (idx_folder / f"{name}-{file}").write_bytes((idx_folder / file).read_bytes())
+    for file in IDX_FILES:
+        (idx_folder / file).unlink()
+    with pytest.raises(InputError, match=r"several data sets.* \(mkdir one; mv emnist-digits\* one\)"):
+        load(idx_folder)
+
+
+def test_a_folder_above_is_refused_with_the_name_of_the_right_one(idx_folder, tmp_path):
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    for file in IDX_FILES:
+        (idx_folder / file).rename(tmp_path / "MNIST" / "raw" / file)
+    with pytest.raises(InputError, match=f"holds MNIST/; name the folder {tmp_path / 'MNIST' / 'raw'}"):
+        load(tmp_path)
+
+
+def test_arrays_in_files_of_their_own_are_read(tmp_path, arrays):
+    for key, values in arrays.items():
+        np.save(tmp_path / f"{key}.npy", values)
+    np.testing.assert_array_equal(load(tmp_path).images.x_train[..., 0], arrays["x_train"])
+    for name, key in zip(("k-train-imgs", "k-train-labels", "k-test-imgs", "k-test-labels"), arrays, strict=True):
+        (tmp_path / f"{key}.npy").unlink()
+        np.savez(tmp_path / f"{name}.npz", arrays[key])
+    np.testing.assert_array_equal(load(tmp_path).images.y_test, arrays["y_test"])
+
+
+def test_names_of_classes_belong_to_one_file_before_they_belong_to_the_folder(tmp_path, arrays):
+    np.savez(tmp_path / "one.npz", **arrays)
+    np.savez(tmp_path / "two.npz", **arrays)
+    identity = content_identity(str(tmp_path / "one.npz"))
+    (tmp_path / "classes.txt").write_text("a\nb\nc\nd\n")
+    (tmp_path / "two.classes.txt").write_text("\ufeffN\r\nE\r\n\r\nS\r\nW", encoding="utf-8")
+    assert load(tmp_path / "one.npz").class_names == ["a", "b", "c", "d"]
+    two = load(tmp_path / "two.npz")
+    assert two.class_names == ["N", "E", "S", "W"]
+    assert two.conversions == ["class names taken from two.classes.txt"]
+    assert content_identity(str(tmp_path / "one.npz")) != identity
+    for content, reason in (
+        ("a\nb\nc\n", "holds 3 names for 4 classes"),
+        ("a\na\nb\nc\n", "names a twice"),
+        ("", "is empty"),
+    ):
+        (tmp_path / "two.classes.txt").write_text(content)
+        with pytest.raises(InputError, match=f"two.classes.txt: {reason}"):
+            load(tmp_path / "two.npz")
+
+
+def test_labels_with_gaps_are_renumbered_once_their_classes_are_named(tmp_path, arrays):
+    np.savez(tmp_path / "own.npz", **arrays | {key: arrays[key] * 3 for key in ("y_train", "y_test")})
+    with pytest.raises(InputError, match="If this is meant, name the 4 classes in .*own.classes.txt, one a line"):
+        load(tmp_path / "own.npz")
+    (tmp_path / "own.classes.txt").write_text("N\nE\nS\nW\n")
+    read = load(tmp_path / "own.npz")
+    np.testing.assert_array_equal(read.images.y_train, arrays["y_train"])
+    assert "labels 0, 3, 6, 9 renumbered 0…3" in read.conversions
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("own.mat", b"MATLAB 5.0 MAT-file", "scipy.io.loadmat"),
+        ("own.h5", b"\x89HDF\r\n\x1a\n", "h5py"),
+        ("own.pkl", b"\x80\x04K\x01.", "a pickle is never loaded"),
+        ("own.parquet", b"PAR1", "pandas"),
+        ("own.tar.gz", b"\x1f\x8b\x08", "tar -xzf"),
+        ("own.bin", b"something", "give an .npz, a .csv, or a folder of IDX files"),
+        ("one.png", b"\x89PNG", "is one file of several; name the folder that it is in"),
+    ],
+)
+def test_other_files_are_refused_with_what_to_do(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        load(tmp_path / name)
+    assert reason in str(refused.value) and name in str(refused.value)
 
 
 def test_missing_idx_file_is_named(idx_folder):
     (idx_folder / IDX_FILES[3]).unlink()
     with pytest.raises(InputError, match=IDX_FILES[3]):
-        load_images(str(idx_folder), idx_folder)
+        load(idx_folder)
 
 
 def torn(whole: bytes) -> bytes:
@@ -140,7 +258,7 @@ def test_damaged_npz_is_refused_in_one_line(tmp_path, arrays, damage):
     np.savez_compressed(tmp_path / "own.npz", **arrays)
     (tmp_path / "own.npz").write_bytes(damage((tmp_path / "own.npz").read_bytes()))
     with pytest.raises(InputError, match="^prepare.source: [^\n]*own.npz[^\n]*$"):
-        load_images(str(tmp_path / "own.npz"), tmp_path)
+        load(tmp_path / "own.npz")
 
 
 def test_damaged_gzip_is_refused(idx_folder):
@@ -148,4 +266,4 @@ def test_damaged_gzip_is_refused(idx_folder):
     (idx_folder / f"{path.name}.gz").write_bytes(damaged(gzip.compress(path.read_bytes())))
     path.unlink()
     with pytest.raises(InputError, match="not a readable IDX file"):
-        load_images(str(idx_folder), idx_folder)
+        load(idx_folder)

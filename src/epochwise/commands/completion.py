@@ -25,7 +25,7 @@ from epochwise.tracking.registry import CHAMPION
 GROUPS = {"experiment": "experiment", "+sweep": "sweep"}  # what is typed, and the folder of conf/ with its presets
 GROUPS |= {name: name for name in ("tracking", "hydra/launcher", "hydra/sweeper")}
 MAX_RUNS = 100  # whose ids are offered, the latest first
-BOOLEANS = ("tracking.enabled", "tracking.required", "train.reuse", "sweep.rerun")
+BOOLEANS = ("prepare.transpose", "tracking.enabled", "tracking.required", "train.reuse", "sweep.rerun")
 
 
 @add_completion_class

@@ -12,6 +12,7 @@ from epochwise.config.schema import all_keys, leaf_keys
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 INT32_MAX = 2**31 - 1  # TensorFlow's stateless random ops take int32 seeds
+MAX_SIDE = 4096  # pixels; ten such images in colour take half a gigabyte
 MAX_THREADS = 1024  # TensorFlow starts as many threads as it is asked for, so a typing error must not get through
 
 
@@ -59,8 +60,11 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     model, train = cfg.model, cfg.train
     yield "seed", 0 <= cfg.seed <= INT32_MAX, f"in 0…{INT32_MAX}"
     yield "prepare.split_seed", 0 <= cfg.prepare.split_seed <= INT32_MAX, f"in 0…{INT32_MAX}"
-    for key in ("validation_size", "train_size"):
+    for key in ("validation_size", "train_size", "test_size"):
         yield f"prepare.{key}", cfg.prepare[key] >= 0, "0 or more"
+    yield "prepare.pixel_max", 0 <= cfg.prepare.pixel_max < math.inf, "a number of 0 or more"
+    size = cfg.prepare.image_size
+    yield "prepare.image_size", size == 0 or 2 <= size <= MAX_SIDE, f"0, or in 2…{MAX_SIDE}"
     yield "model.filters", len(model.filters) == 2 and min(model.filters) >= 1, "two whole numbers of 1 or more"
     for key in ("kernel_size", "pool_size", "dense_units"):
         yield f"model.{key}", model[key] >= 1, "1 or more"

@@ -12,12 +12,16 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 @dataclass
 class Prepare:
-    """Which images are prepared, and how many are split off for validation."""
+    """Which images are prepared and how they are read, and how many are split off for validation and test."""
 
     source: str = MISSING
     validation_size: int = MISSING
     train_size: int = MISSING
     split_seed: int = MISSING
+    test_size: int = MISSING
+    pixel_max: float = MISSING
+    image_size: int = MISSING
+    transpose: bool = MISSING
 
 
 @dataclass

@@ -1,19 +1,24 @@
-"""The IDX format, in which MNIST is published: http://yann.lecun.com/exdb/mnist.
+"""The IDX format, in which MNIST and EMNIST are published: http://yann.lecun.com/exdb/mnist.
 
 A file is two zero bytes, the type of its values, the number of dimensions, each dimension as a big-endian uint32, then
-the values.
+the values. Whether a file is one, and whether it is gzipped, is seen in its first bytes: browsers and users rename.
 """
 
 import gzip
 import math
+import re
 import struct
 import zlib
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from epochwise.common.errors import InputError
-from epochwise.data.images import Images, check_unpacked_size, with_channel
+from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size, listed
+from epochwise.data.part_names import role_of, without_part
 
 IDX_FILES = (  # in the order of `Images`
     "train-images-idx3-ubyte",
@@ -21,35 +26,82 @@ IDX_FILES = (  # in the order of `Images`
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-UINT8 = 0x08  # the type byte of unsigned bytes
+GZIP_MAGIC = b"\x1f\x8b"
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}  # by the third byte
+UINT8 = 0x08
+Roles = tuple[str, str]  # of a file: train or test or "", and images or labels
 
 
-def read_idx_folder(folder: Path) -> Images:
-    """The images in the four IDX_FILES of a folder. Raises InputError if one is missing or not readable."""
-    x_train, y_train, x_test, y_test = (read_idx(path) for path in idx_paths(folder))
-    return Images(with_channel(x_train), y_train.astype(np.int64), with_channel(x_test), y_test.astype(np.int64))
+@dataclass(frozen=True)
+class IdxFolder:
+    """The IDX files of one data set in a folder: images and labels, of a training and mostly of a test set."""
+
+    folder: Path
+    by_role: dict[Roles, Path]
+    unused: tuple[Path, ...] = ()
+
+    @staticmethod
+    def find(folder: Path, entries: list[Path]) -> "IdxFolder | None":
+        """The IDX files among the files `entries` of a folder; None if there are none.
+
+        Raises InputError if they are not one data set of images with labels.
+        """
+        found = [path for path in entries if is_idx(path) or re.search(r"idx\d", path.name, re.IGNORECASE)]
+        if not found:
+            return None
+        by_role: dict[Roles, list[Path]] = defaultdict(list)
+        for path in found:
+            by_role[_role(path)].append(path)
+        chosen = {role: _one_of(folder, paths) for role, paths in by_role.items()}
+        if set(chosen) != {("", "images"), ("", "labels")}:
+            _check_complete(folder, chosen)
+        return IdxFolder(folder, chosen, tuple(path for path in entries if path not in found))
+
+    @property
+    def files(self) -> list[Path]:
+        """The files in the order of IDX_FILES."""
+        order = (("", "images"), ("", "labels"), *_ROLES)
+        return [self.by_role[role] for role in order if role in self.by_role]
+
+    def read(self, options: ReadOptions) -> RawImages:
+        arrays = {role: read_idx(path) for role, path in self.by_role.items()}
+        notes = [f"{self.folder.name} also holds {listed(path.name for path in self.unused)}: not used"]
+        x_train, y_train = _pair(arrays, "" if ("", "images") in arrays else "train")
+        x_test, y_test = _pair(arrays, "test") if ("test", "images") in arrays else (None, None)
+        return RawImages(x_train, y_train, x_test, y_test, notes=notes if self.unused else [])
 
 
-def idx_paths(folder: Path) -> list[Path]:
-    """The four files of an IDX folder, in the order of IDX_FILES. Raises InputError if one is missing.
+_ROLES: tuple[Roles, ...] = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
 
-    Each may be gzipped, and may be spelled with a dot, as in `train-images.idx3-ubyte`.
-    """
-    return [_find(folder, name) for name in IDX_FILES]
+
+def is_idx(path: Path) -> bool:
+    """Whether a file, gzipped or not, begins as an IDX file does."""
+    try:
+        with open_unzipped(path) as stream:
+            start = stream.read(4)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return len(start) == 4 and start[:2] == b"\0\0" and start[2] in TYPES and 1 <= start[3] <= 4
+
+
+def open_unzipped(path: Path) -> BinaryIO:
+    """The content of a file, unpacked if its first bytes say that it is gzipped."""
+    with open(path, "rb") as stream:
+        zipped = stream.read(2) == GZIP_MAGIC
+    return cast(BinaryIO, gzip.open(path)) if zipped else open(path, "rb")
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array in an IDX file of unsigned bytes, gzipped or not. Raises InputError for any other content."""
+    """The array in an IDX file, gzipped or not. Raises InputError for any other content."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
+        with open_unzipped(path) as stream:
             start = stream.read(4)
             zeros, value_type, dimensions = struct.unpack(">HBB", start)
-            if zeros or value_type != UINT8:
-                raise InputError(
-                    f"prepare.source: {path} is not an IDX file of unsigned bytes (it starts {start.hex()})"
-                )
+            if zeros or value_type not in TYPES:
+                raise InputError(f"prepare.source: {path} is not a readable IDX file (it starts {start.hex()})")
+            values = np.dtype(TYPES[value_type])
             shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
-            size = math.prod(shape)
+            size = math.prod(shape) * values.itemsize
             check_unpacked_size(path, size)
             content = stream.read(size)
             # One byte shows that there is more. The rest is not read: a small gzip file can unpack to any size.
@@ -57,10 +109,10 @@ def read_idx(path: Path) -> np.ndarray:
     except (OSError, EOFError, MemoryError, zlib.error, struct.error) as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"prepare.source: {path} is not a readable IDX file ({reason})") from error
-    if more or len(content) != size or dimensions not in (1, 3, 4):
+    if more or len(content) != size or not 1 <= dimensions <= 4:
         found = "more" if more else len(content)
         raise InputError(f"prepare.source: {path} is truncated or torn: {found} bytes of data for the shape {shape}")
-    return np.frombuffer(content, np.uint8).reshape(shape)
+    return np.frombuffer(content, values).reshape(shape)
 
 
 def to_idx(values: np.ndarray) -> bytes:
@@ -68,9 +120,46 @@ def to_idx(values: np.ndarray) -> bytes:
     return struct.pack(f">HBB{values.ndim}I", 0, UINT8, values.ndim, *values.shape) + values.tobytes()
 
 
-def _find(folder: Path, name: str) -> Path:
-    dotted = name.replace("-idx", ".idx")
-    for spelling in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
-        if (folder / spelling).is_file():
-            return folder / spelling
-    raise InputError(f"prepare.source: {folder} has no {name} (or .gz); an IDX folder holds {', '.join(IDX_FILES)}")
+def _pair(arrays: dict[Roles, np.ndarray], part: str) -> tuple[np.ndarray, np.ndarray]:
+    return arrays[part, "images"], arrays[part, "labels"]
+
+
+def _role(path: Path) -> Roles:
+    """The part and the kind that a file's name says; a name without a kind leaves that to the dimensions."""
+    role = role_of(path.name)
+    kind = role.kind or ("images" if len(_shape(path)) > 1 else "labels")
+    return role.part or "", kind
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    try:
+        with open_unzipped(path) as stream:
+            dimensions = stream.read(4)[3]
+            return struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
+    except (OSError, EOFError, IndexError, zlib.error, struct.error):
+        return ()  # `read_idx` says what is wrong
+
+
+def _one_of(folder: Path, paths: list[Path]) -> Path:
+    """The file of one role: one of several that differ in `.gz` only, the unpacked one. Raises InputError."""
+    plain = sorted(paths, key=lambda path: (path.suffix.lower() == ".gz", path.name))
+    if len({path.name.lower().removesuffix(".gz") for path in paths}) == 1:
+        return plain[0]
+    kinds = sorted({re.split(r"[-_.]*(images|labels)", without_part(path.name))[0].strip("-_. ") for path in paths})
+    raise InputError(
+        f"prepare.source: {folder} holds several data sets, or files whose names do not say what they are: "
+        f"{listed(path.name for path in plain)}. Put the four files of one into a folder of their own"
+        + (f" (mkdir one; mv {kinds[0]}* one)" if len(kinds) > 1 and kinds[0] else f", named {', '.join(IDX_FILES)}")
+    )
+
+
+def _check_complete(folder: Path, by_role: dict[Roles, Path]) -> None:
+    """Raise InputError unless there are images and labels of a training set and, if there is a test set, of that."""
+    needed = _ROLES if any(part == "test" for part, _ in by_role) else _ROLES[:2]
+    missing = [IDX_FILES[_ROLES.index(role)] for role in needed if role not in by_role]
+    if missing:
+        found = listed(path.name for path in by_role.values())
+        raise InputError(
+            f"prepare.source: {folder} has no {missing[0]} (or .gz) among its IDX files ({found}); "
+            f"an IDX folder holds {', '.join(IDX_FILES)}, or names with the words train, test, images, labels"
+        )

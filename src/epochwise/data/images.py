@@ -1,14 +1,15 @@
-"""Labelled images as a source gives them, and what they must be."""
+"""Labelled images: as a reader of files found them, and as the stage prepare takes them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from epochwise.common.errors import InputError
 
-MAX_BYTES = 4 * 2**30  # of a source's arrays, unpacked; as prepared float32 they take four times as much memory
+MAX_BYTES = 4 * 2**30  # of a source's arrays, unpacked; as prepared float32 they take four times as much on disk
 
 
 class Images(NamedTuple):
@@ -22,7 +23,7 @@ class Images(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceShape:
-    """The sizes of a source, which a configuration is checked against before any data is read."""
+    """The sizes of a source, which a configuration is checked against."""
 
     train_images: int
     image: tuple[int, ...]  # H, W, C
@@ -30,9 +31,55 @@ class SourceShape:
     smallest_class: int  # how many training images the rarest class has
 
 
-def with_channel(images: np.ndarray) -> np.ndarray:
-    """Images N×H×W as N×H×W×1; any other array as it is."""
-    return images[..., None] if images.ndim == 3 else images
+@dataclass(frozen=True)
+class ReadOptions:
+    """The parameters of `prepare` that say how a source is read; params.yaml explains each."""
+
+    test_size: int = 0
+    split_seed: int = 0
+    pixel_max: float = 0
+    image_size: int = 0
+    transpose: bool = False
+
+    @staticmethod
+    def of(prepare: Mapping[Any, Any]) -> "ReadOptions":
+        """The options in the section `prepare`. Runs made before there was an option have read their source without."""
+        return ReadOptions(
+            test_size=prepare.get("test_size", 0),
+            split_seed=prepare["split_seed"],
+            pixel_max=prepare.get("pixel_max", 0),
+            image_size=prepare.get("image_size", 0),
+            transpose=prepare.get("transpose", False),
+        )
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """Labelled images as they are in a user's files: arrays of any type and layout, one row an image."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray | None = None  # None if the files hold one set of images, which is not split yet
+    y_test: np.ndarray | None = None
+    class_names: list[str] = field(default_factory=list)  # in the order of the labels; empty if the files name none
+    has_white_at_255: bool = False  # whether the reader has scaled the pixels as `prepare.pixel_max` says
+    conversions: list[str] = field(default_factory=list)  # what the reader has changed, a phrase each
+    notes: list[str] = field(default_factory=list)  # what a user should know, a sentence each
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that was read and found fit to learn from."""
+
+    images: Images
+    class_names: list[str]  # empty if the source names none
+    conversions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def shape(self) -> SourceShape:
+        counts = np.bincount(self.images.y_train)
+        return SourceShape(len(self.images.x_train), self.images.x_train.shape[1:], len(counts), int(counts.min()))
 
 
 def check_unpacked_size(path: Path, size: int) -> None:
@@ -43,34 +90,12 @@ def check_unpacked_size(path: Path, size: int) -> None:
         )
 
 
-def check_images(images: Images, path: Path) -> Images:
-    """`images`, read from `path`, if they can be learned from. Raises InputError otherwise."""
-    _check_part("train", images.x_train, images.y_train, path)
-    _check_part("test", images.x_test, images.y_test, path)
-    if images.x_train.shape[1:] != images.x_test.shape[1:]:
-        raise InputError(
-            f"prepare.source: {path} trains on {images.x_train.shape[1:]} and tests on {images.x_test.shape[1:]}"
-        )
-    labels = np.unique(images.y_train)
-    if len(labels) < 2 or labels[-1] != len(labels) - 1:
-        raise InputError(
-            f"prepare.source: {path} has {len(labels)} training labels, the largest {labels[-1]}; "
-            "there must be two or more, numbered 0…classes-1 with none left out"
-        )
-    if images.y_test.max() > labels[-1]:
-        raise InputError(
-            f"prepare.source: {path} has the test label {images.y_test.max()}, but training labels end at {labels[-1]}"
-        )
-    return images
+def listed(items: Iterable[object], most: int = 5) -> str:
+    """The first `most` of some items, with commas between them, and how many more there are."""
+    texts = [str(item) for item in items]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
-def _check_part(part: str, x: np.ndarray, y: np.ndarray, path: Path) -> None:
-    if x.ndim != 4 or y.ndim != 1:
-        raise InputError(
-            f"prepare.source: {part} images of shape {x.shape} with labels of shape {y.shape} in {path}; "
-            "images are N×H×W or N×H×W×C, labels N"
-        )
-    if len(x) != len(y) or not x.size:
-        raise InputError(f"prepare.source: {path} has {len(x)} {part} images and {len(y)} labels; give one for each")
-    if y.min() < 0:
-        raise InputError(f"prepare.source: {path} has the {part} label {y.min()}; labels are 0…classes-1")
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 picture`, `1,200 pictures`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,55 +1,138 @@
-"""A user's own `.npz`: four plain arrays of whole numbers, named as the fields of `Images`."""
+"""Arrays of NumPy: an `.npz`, or a folder of `.npy` files, whose names say which array is what."""
 
 import zipfile
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.data.images import Images, check_unpacked_size, with_channel
+from epochwise.data.images import Images, RawImages, ReadOptions, check_unpacked_size, listed
+from epochwise.data.part_names import Role, role_of
+
+WANTED = "x_train, y_train, x_test, y_test (or train_images, train_labels, test_images, test_labels)"
 
 
-def read_npz(path: Path) -> Images:
-    """The images in an .npz. Raises InputError if arrays are missing, not readable or not whole numbers.
+@dataclass(frozen=True)
+class NpzFile:
+    """A user's .npz. Pickled objects in it are never loaded, because unpickling runs code."""
 
-    Pickled objects are refused, because unpickling runs code. `check_images` does the rest of the checks.
-    """
-    arrays = _read_arrays(path)
-    missing = [key for key in Images._fields if key not in arrays]
-    if missing:
-        raise InputError(f"prepare.source: {path} lacks {', '.join(missing)}; it must hold {', '.join(Images._fields)}")
-    for name, values in arrays.items():
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
-            found = getattr(values, "dtype", "no array")
-            raise InputError(f"prepare.source: {name} in {path} is {found}; pixels and labels are whole numbers")
-    return Images(
-        _pixels("x_train", arrays["x_train"], path),
-        _labels(arrays["y_train"]),
-        _pixels("x_test", arrays["x_test"], path),
-        _labels(arrays["y_test"]),
+    path: Path
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.path]
+
+    def read(self, options: ReadOptions) -> RawImages:
+        """Raises InputError if the file is damaged, or if the names of its arrays do not say what they are."""
+        try:
+            with zipfile.ZipFile(self.path) as members:
+                check_unpacked_size(self.path, sum(member.file_size for member in members.infolist()))
+            with np.load(self.path, allow_pickle=False) as archive:
+                return _arranged(list(archive.files), archive.__getitem__, self.path)
+        except InputError:
+            raise
+        except Exception as error:  # zip, deflate, header and memory errors, because a file can claim anything
+            raise _unreadable(self.path, error) from error
+
+
+@dataclass(frozen=True)
+class NpyFolder:
+    """A folder of .npy files, or of .npz files with one array each, as KMNIST comes."""
+
+    folder: Path
+    files: list[Path]
+
+    @staticmethod
+    def find(folder: Path, entries: list[Path]) -> "NpyFolder | None":
+        """The arrays among the files `entries` of a folder; None if there are no images with labels."""
+        files = [path for path in entries if path.suffix.lower() in (".npy", ".npz")]
+        kinds = {role_of(path.stem).kind for path in files}
+        return NpyFolder(folder, files) if {"images", "labels"} <= kinds else None
+
+    def read(self, options: ReadOptions) -> RawImages:
+        """Raises InputError if a file is damaged, or if the names of the files do not say what they are."""
+        by_name = {path.stem: path for path in self.files}
+        check_unpacked_size(self.folder, sum(path.stat().st_size for path in self.files))
+        return _arranged(list(by_name), lambda name: _read_one(by_name[name]), self.folder)
+
+
+def _read_one(path: Path) -> np.ndarray:
+    try:
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as members:
+                check_unpacked_size(path, sum(member.file_size for member in members.infolist()))
+            with np.load(path, allow_pickle=False) as archive:
+                (key,) = archive.files
+                return np.asarray(archive[key])
+        return np.asarray(np.load(path, allow_pickle=False))
+    except InputError:
+        raise
+    except Exception as error:  # as in NpzFile.read
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = one_line(error) or type(error).__name__
+    if "allow_pickle" in reason:
+        reason = "it holds pickled objects, which are never loaded; save arrays of numbers: images of one size, labels"
+    kind = "npy" if path.suffix.lower() == ".npy" else "npz"
+    return InputError(f"prepare.source: {path} is not a readable .{kind} of plain arrays ({reason})")
+
+
+def _arranged(names: list[str], load: Callable[[str], np.ndarray], path: Path) -> RawImages:
+    """The arrays by their roles. Raises InputError if one is missing, or if two names claim the same role."""
+    by_role: dict[Role, list[str]] = defaultdict(list)
+    for name in names:
+        by_role[role_of(name)].append(name)
+    train = "train" if Role("train", "images") in by_role or Role(None, "images") not in by_role else None
+    wanted = [Role(train, "images"), Role(train, "labels")]
+    tests = [Role("test", "images"), Role("test", "labels")]
+    if any(role in by_role for role in tests):
+        wanted += tests
+    x_train, y_train, *test = (_array(role, by_role, load, path) for role in wanted)
+    taken = [by_role[role][0] for role in wanted]
+    named_by, class_names = _class_names(by_role, taken, load)
+    unused = [name for name in names if name not in (*taken, named_by)]
+    usual = list(Images._fields[: len(taken)])
+    x_test, y_test = test or (None, None)
+    return RawImages(
+        *(x_train, y_train, x_test, y_test),
+        class_names=class_names,
+        conversions=[] if taken == usual else [f"{', '.join(taken)} taken as {', '.join(usual)}"],
+        notes=[f"{path.name} also holds {listed(unused)}: not used"] if unused else [],
     )
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as members:
-            check_unpacked_size(path, sum(member.file_size for member in members.infolist()))
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in Images._fields if key in archive}
-    except InputError:
-        raise
-    except Exception as error:  # zip, deflate, header and memory errors, because a file can claim anything
-        reason = one_line(error) or type(error).__name__
-        reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in reason else reason
-        raise InputError(f"prepare.source: {path} is not a readable .npz of plain arrays ({reason})") from error
+def _array(role: Role, by_role: dict[Role, list[str]], load: Callable[[str], np.ndarray], path: Path) -> np.ndarray:
+    names = by_role.get(role, [])
+    if len(names) == 1:
+        values = load(names[0])
+        if isinstance(values, np.ndarray):
+            return values
+        raise InputError(f"prepare.source: {names[0]} in {path} is no array")
+    found = listed([name for others in by_role.values() for name in others], most=8) or "nothing"
+    letter = "x" if role.kind == "images" else "y"
+    if names:
+        raise InputError(f"prepare.source: {path} holds {' and '.join(names)}, which both name {role.kind}; keep one")
+    raise InputError(
+        f"prepare.source: {path} lacks {letter}_{role.part or 'train'}; it holds {found}, and must hold {WANTED}: "
+        "np.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)"
+    )
 
 
-def _pixels(name: str, values: np.ndarray, path: Path) -> np.ndarray:
-    if values.size and (values.min() < 0 or values.max() > 255):
-        raise InputError(f"prepare.source: {name} in {path} holds values outside 0…255")
-    return with_channel(values.astype(np.uint8))
-
-
-def _labels(values: np.ndarray) -> np.ndarray:
-    """Labels as int64; labels N×1, as Keras gives CIFAR's, become N."""
-    return (values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values).astype(np.int64)
+def _class_names(
+    by_role: dict[Role, list[str]], taken: list[str], load: Callable[[str], np.ndarray]
+) -> tuple[str | None, list[str]]:
+    """The name of the array of text that names the classes, and what it holds; None and nothing without one."""
+    for name in (*by_role.get(Role(None, "names"), []), *by_role.get(Role(None, "labels"), [])):
+        if name not in taken:
+            try:
+                values = load(name)
+            except ValueError:  # pickled objects, which are not needed
+                continue
+            if values.dtype.kind in "US" and values.ndim == 1:
+                return name, [str(text).strip() for text in values.astype(str)]
+    return None, []

@@ -29,14 +29,17 @@ class DataMeta:
     test_images: int
     sha256: str  # of data.npz
     class_names: list[str] = field(default_factory=list)  # empty if the source gives none
+    conversions: list[str] = field(default_factory=list)  # what was changed in the source's images and labels
+    notes: list[str] = field(default_factory=list)  # what a user should know of the source
 
     @staticmethod
     def read(folder: Path) -> "DataMeta":
         """Raises InputError if meta.json does not exist or does not describe prepared data."""
         values = read_json(folder / META)
-        values.setdefault("class_names", [])  # data that was prepared before there were names
+        added_later = ("class_names", "conversions", "notes")  # data that was prepared before has none of them
+        values = dict.fromkeys(added_later, []) | values
         types: dict[str, Any] = {"prepare": dict, "sha256": str, "source": (str, type(None))}
-        types |= {"image_shape": list, "class_names": list}
+        types |= dict.fromkeys(("image_shape", *added_later), list)
         given: dict[str, Any] = {item.name: values.get(item.name) for item in fields(DataMeta)}
         for name, value in given.items():
             if not isinstance(value, types.get(name, int)):

@@ -25,6 +25,28 @@ def check_split(cfg: DictConfig, shape: SourceShape) -> None:
         left -= size
 
 
+def split_off_test(labels: np.ndarray, size: int, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and of the test set, both ascending, of data that comes as one set.
+
+    Raises InputError if `size`, which is prepare.test_size, is none that the labels allow.
+    """
+    counts = np.bincount(labels)
+    classes, largest = len(counts), len(labels) - len(counts)
+    if not size:
+        example = max(classes, len(labels) // 6)
+        raise InputError(
+            f"prepare.source: {where} has no test set; prepare.test_size={example} splits that many of its "
+            f"{len(labels):,} images off, each class in equal shares"
+        )
+    if not classes <= size <= largest or counts.min() < 2:
+        few = "; each class needs two images" if counts.min() < 2 else ""
+        raise InputError(
+            f"prepare.test_size must be {classes}…{largest} for the {len(labels):,} images and {classes} classes of "
+            f"{where}, got {size}{few}"
+        )
+    return _draw(np.arange(len(labels)), labels, size, seed)
+
+
 def split(labels: np.ndarray, prepare: DictConfig) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and of the validation part, both ascending.
 

@@ -14,8 +14,12 @@ from epochwise.pipeline.directories import PREPARED
 
 
 def check_project(cfg: DictConfig) -> None:
-    """Raise InputError if the data cannot serve this configuration, or if DVC would miss or misread a parameter."""
-    check_data(cfg)
+    """Raise InputError if the data cannot serve this configuration, or if DVC would miss or misread a parameter.
+
+    Prints what prepare will change in the data.
+    """
+    for line in check_data(cfg):
+        print(line)
     check_source_unchanged(find_root() / PREPARED, cfg.prepare)
     check_stages()
     check_lock()

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,36 +13,51 @@ from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest
 from epochwise.config.limits import check_network
 from epochwise.data import sources
-from epochwise.data.images import SourceShape
+from epochwise.data.images import ReadOptions, Source
 from epochwise.data.prepare import prepare
 from epochwise.data.prepared import META, DataMeta, PreparedData
 from epochwise.data.split import check_split
 from epochwise.pipeline.directories import cache_folder
 
 
-def check_data(cfg: DictConfig) -> None:
-    """Raise InputError if the source is missing or damaged, or if its size does not fit `cfg`. Downloads nothing."""
+def check_data(cfg: DictConfig) -> list[str]:
+    """Raise InputError if the source is missing or damaged, or if its size does not fit `cfg`. Downloads nothing.
+
+    Returns lines to print: what prepare changes in the source, and what a user should know of it. A source that must be
+    read for that is kept until it is prepared, so that it is read once.
+    """
     source = cfg.prepare.source
-    shape = _shape(source, sources.content_identity(source), cache_folder())
-    sources.class_names(source, shape.classes)
+    if sources.is_named(source):
+        shape, lines = sources.shape_of_named(source, ReadOptions.of(cfg.prepare)), list[str]()
+    elif kept := _kept(cfg):
+        check_network(cfg, kept.image_shape)  # it was split when it was prepared
+        return describe_changes(kept)
+    else:
+        read = _read_for(cfg)
+        shape, lines = read.shape, _lines(read.conversions, read.notes)
     check_split(cfg, shape)
     check_network(cfg, shape.image)
+    return lines
+
+
+def prepare_once(cfg: DictConfig, folder: Path) -> PreparedData:
+    """Prepare the data that `cfg` asks for into `folder`, from the source as `check_data` has read it."""
+    named = sources.is_named(cfg.prepare.source)
+    try:
+        return prepare(cfg, folder, cache_folder(), None if named else _read_for(cfg))
+    finally:
+        _read.cache_clear()  # a training needs the memory
 
 
 def prepared_for(cfg: DictConfig) -> PreparedData:
     """The data that `cfg` asks for, prepared once by this code and kept in the cache, where `dvc repro` leaves it."""
-    code = [file_digest(path) for path in sorted(Path(sources.__file__).parent.glob("*.py"))]
-    decisive = [OmegaConf.to_container(cfg.prepare), sources.content_identity(cfg.prepare.source), code]
-    key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_folder() / "prepared" / key
+    folder = _kept_folder(cfg)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if (folder / META).is_file():
-            with suppress(InputError):  # damaged: prepared again
-                kept = PreparedData(folder, DataMeta.read(folder))
-                if kept.archive.is_file() and file_digest(kept.archive) == kept.sha256:
-                    return kept
-        return prepare(cfg, folder, cache_folder())
+        kept = _kept(cfg)
+        if kept and kept.archive.is_file() and file_digest(kept.archive) == kept.sha256:
+            return kept
+        return prepare_once(cfg, folder)
 
 
 def describe_data(data: PreparedData) -> str:
@@ -57,12 +72,18 @@ def describe_data(data: PreparedData) -> str:
     return f"{counts} images of {'×'.join(map(str, meta.image_shape))}, {meta.classes} classes{note}"
 
 
+def describe_changes(data: PreparedData) -> list[str]:
+    """Lines that say what prepare has changed in the source, and what a user should know of it."""
+    return _lines(data.meta.conversions, data.meta.notes)
+
+
 def open_prepared(folder: Path, wanted: DictConfig) -> PreparedData:
     """The prepared data in `folder`. Raises InputError if there is none, or if it was not made as `wanted` says."""
     if not (folder / META).is_file():
         raise InputError(f"{folder}: no prepared data here; run `dvc repro prepare` first")
     meta = DataMeta.read(folder)
-    made_with = {str(key): meta.prepare.get(str(key)) for key in wanted}
+    described = asdict(ReadOptions()) | meta.prepare  # data that was prepared before there were these has none of them
+    made_with = {str(key): described.get(str(key)) for key in wanted}
     other = [f"prepare.{key}={value!r}" for key, value in made_with.items() if value != wanted[key]]
     if other:
         raise InputError(
@@ -84,7 +105,33 @@ def check_source_unchanged(folder: Path, wanted: DictConfig) -> None:
         raise InputError(f"{folder}: {wanted.source} has changed since it was prepared; run `dvc repro -f prepare`")
 
 
-@functools.lru_cache(maxsize=64)
-def _shape(source: str, content: str, cache: Path) -> SourceShape:
-    """The shape of a source with this content: a grid asks for it at every point."""
-    return sources.shape_of(source, cache)
+def _kept_folder(cfg: DictConfig) -> Path:
+    """The folder of the cache for what this code prepares from this content with these parameters."""
+    code = [file_digest(path) for path in sorted(Path(sources.__file__).parent.glob("*.py"))]
+    decisive = [OmegaConf.to_container(cfg.prepare), sources.content_identity(cfg.prepare.source), code]
+    key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_folder() / "prepared" / key
+
+
+def _kept(cfg: DictConfig) -> PreparedData | None:
+    """What the cache says it has for `cfg`; None if it has nothing, or no readable description."""
+    folder = _kept_folder(cfg)
+    try:
+        return PreparedData(folder, DataMeta.read(folder))
+    except InputError:
+        return None
+
+
+def _read_for(cfg: DictConfig) -> Source:
+    source = cfg.prepare.source
+    return _read(source, sources.content_identity(source), ReadOptions.of(cfg.prepare))
+
+
+@functools.lru_cache(maxsize=1)
+def _read(source: str, content: str, options: ReadOptions) -> Source:
+    """The source with this content: it is checked, often for each point of a grid, and then prepared."""
+    return sources.load_source(source, cache_folder(), options)
+
+
+def _lines(conversions: list[str], notes: list[str]) -> list[str]:
+    return [*([f"converted: {'; '.join(conversions)}"] if conversions else []), *(f"note: {note}" for note in notes)]

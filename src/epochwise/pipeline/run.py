@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from epochwise.common.errors import RunError
 from epochwise.common.paths import display_path
 from epochwise.config.schema import parameters
-from epochwise.pipeline.datasets import check_data, describe_data, prepared_for
+from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, prepared_for
 from epochwise.pipeline.recorded_run import print_result, recorded_run, run_name
 from epochwise.runs.directory import RunDirectory
 from epochwise.trajectory.identity import fingerprint
@@ -32,7 +32,7 @@ def run_configuration(
     if expected_fingerprint and expected_fingerprint != fingerprint(parameters(cfg), data.sha256):
         raise RunError("code, libraries or data were changed while the sweep ran; start it again")
     run = RunDirectory(directory)
-    print(describe_data(data), flush=True)
+    print(describe_data(data), *describe_changes(data), sep="\n", flush=True)
     with recorded_run(cfg, data, run, overrides, name or run_name(overrides) or "run", sweep_id) as this:
         from epochwise.evaluation.evaluate import evaluate  # imports TensorFlow
 

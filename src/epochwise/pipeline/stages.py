@@ -8,9 +8,8 @@ from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.schema import parameters
-from epochwise.data.prepare import prepare
-from epochwise.pipeline.datasets import check_data, describe_data, open_prepared
-from epochwise.pipeline.directories import MODELS, PREPARED, cache_folder, pipeline_run
+from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, open_prepared, prepare_once
+from epochwise.pipeline.directories import MODELS, PREPARED, pipeline_run
 from epochwise.pipeline.model_record import keep_record, restore_record
 from epochwise.pipeline.recorded_run import print_result, recorded_run, require_published, run_name
 from epochwise.runs.lineage import changed_parameters
@@ -20,7 +19,8 @@ from epochwise.tracking.recorder_thread import create_recorder
 def prepare_stage(cfg: DictConfig) -> None:
     """Write data/prepared. Raises InputError if the data cannot serve `cfg` or cannot be downloaded."""
     check_data(cfg)
-    print(f"{PREPARED}: {describe_data(prepare(cfg, find_root() / PREPARED, cache_folder()))}")
+    data = prepare_once(cfg, find_root() / PREPARED)
+    print(f"{PREPARED}: {describe_data(data)}", *describe_changes(data), sep="\n")
 
 
 def train_stage(cfg: DictConfig) -> None:

@@ -11,7 +11,7 @@ from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.compose import load_jobs
 from epochwise.config.schema import parameter_keys, parameters, run_setting_keys
-from epochwise.pipeline.datasets import check_data, prepared_for
+from epochwise.pipeline.datasets import check_data, describe_changes, prepared_for
 from epochwise.pipeline.recorded_run import run_name
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import fingerprint
@@ -108,9 +108,15 @@ def _data_problem(cfg: DictConfig) -> str:
 
 
 def _prepare(cfg: DictConfig) -> tuple[str | None, str]:
-    """The sha256 of the prepared data, and why it could not be prepared: one of them is empty."""
+    """The sha256 of the prepared data, and why it could not be prepared: one of them is empty.
+
+    Prints what was changed in the data: the jobs' own output goes to their logs.
+    """
     try:
-        return prepared_for(cfg).sha256, ""
+        data = prepared_for(cfg)
+        for line in describe_changes(data):
+            print(line, flush=True)
+        return data.sha256, ""
     except (InputError, OSError) as error:
         return None, str(error)
 
