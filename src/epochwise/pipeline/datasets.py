@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest
+from epochwise.common.paths import find_root
 from epochwise.config.limits import check_network
 from epochwise.data import sources
 from epochwise.data.images import SourceShape
@@ -18,15 +19,26 @@ from epochwise.data.prepare import prepare
 from epochwise.data.prepared import META, DataMeta, PreparedData
 from epochwise.data.split import check_split
 from epochwise.pipeline.directories import cache_folder
+from epochwise.training.network_source import arguments_of, is_own, read_source
 
 
 def check_data(cfg: DictConfig) -> None:
-    """Raise InputError if the source is missing or damaged, or if its size does not fit `cfg`. Downloads nothing."""
-    source = cfg.prepare.source
-    shape = _shape(source, sources.content_identity(source), cache_folder())
+    """Raise InputError if the source is missing or damaged, or if its size does not fit `cfg`. Downloads nothing.
+
+    Of an own network only the text is read; `pipeline/own_networks.py` builds it.
+    """
+    source, shape = cfg.prepare.source, source_shape(cfg)
     sources.class_names(source, shape.classes)
     check_split(cfg, shape)
     check_network(cfg, shape.image)
+    if is_own(cfg.model.network):
+        arguments_of(read_source(cfg.model.network, find_root()), cfg.model)
+
+
+def source_shape(cfg: DictConfig) -> SourceShape:
+    """The shape of the source's images, and how many classes there are. Raises InputError if it cannot be read."""
+    source = cfg.prepare.source
+    return _shape(source, sources.content_identity(source), cache_folder())
 
 
 def prepared_for(cfg: DictConfig) -> PreparedData:
