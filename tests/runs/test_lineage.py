@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from epochwise.config.compose import load
-from epochwise.runs.lineage import trace_lineage
+from epochwise.runs.lineage import changed_parameters, trace_lineage
 
 CONTENTS = {"crlf.txt": b"one\r\ntwo\r\n", "latin.txt": b"na\xefve\n", "binary": bytes(range(256))}
 
@@ -64,3 +64,8 @@ def test_an_own_network_that_git_has_is_in_the_diff_once(project):
     project.edit("networks/residual.py", "width=16", "width=17")
     edited = trace_lineage(project.path, load(["model.network=networks/residual.py:build"]), [])
     assert edited.git_diff.count(b"diff --git") == 1
+
+
+def test_an_own_networks_parameter_that_params_yaml_lacks_is_a_change(project):
+    project.edit("params.yaml", "parameters: {} ", "parameters: {width: 8} ")
+    assert changed_parameters(project.path, load([])) == ["model.parameters.width=8"]

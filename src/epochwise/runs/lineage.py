@@ -86,4 +86,4 @@ def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:
     if not isinstance(params, DictConfig):
         return []
     before, now = parameters(params), parameters(cfg)
-    return [override for key, override in zip(now, as_overrides(cfg), strict=True) if before[key] != now[key]]
+    return [override for key, override in zip(now, as_overrides(cfg), strict=True) if before.get(key) != now[key]]

@@ -13,7 +13,7 @@ from epochwise.training.network import build_model, minimized_loss, training_pas
 from epochwise.training.network_source import is_own
 
 IMAGES = 4  # of random pixels, on which a network is tried
-LAMBDA = {"code", "defaults", "closure"}  # what Keras saves of a lambda that is an activation
+LAMBDA = "a Lambda layer or function"
 KERAS = "keras"  # the package whose classes a `.keras` file may name
 LONGEST_REASON = 200  # characters of an error of Keras's
 
@@ -75,12 +75,13 @@ def _problems_of_form(model: keras.Model, image_shape: tuple[int, ...], classes:
 def _problems_of_file(model: keras.Model) -> Iterator[str]:
     """What keeps others from reading the network: layers and functions whose code is in no `.keras` file."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of lambdas, which are refused here
+        with warnings.catch_warnings(record=True, action="always") as caught:
             saved = keras.saving.serialize_keras_object(model)
     except Exception as error:  # whatever a layer's get_config raises
         yield f"cannot be saved: {_reason(error)}"
         return
-    foreign = sorted(set(_foreign(saved)))
+    lambdas = [LAMBDA for warning in caught if "lambda" in str(warning.message)]  # of which Keras saves no name
+    foreign = sorted({*lambdas, *_foreign(saved)})
     if foreign:
         yield (
             f"{', '.join(foreign)} cannot be read from a model file without running foreign code; "
@@ -103,8 +104,8 @@ def _foreign(saved: Any) -> Iterator[str]:
     """The names of classes and functions in a saved network that are not Keras's."""
     if isinstance(saved, dict):
         name, module = saved.get("class_name"), saved.get("module")
-        if name in ("Lambda", "__lambda__") or saved.keys() == LAMBDA:
-            yield "a Lambda layer or function"
+        if name == "Lambda":
+            yield LAMBDA
         elif name == "function":
             yield f"the function {saved.get('config')}"
         elif name and module and str(module).partition(".")[0] != KERAS:
