@@ -9,7 +9,7 @@ def build(image_shape, classes, width=16, blocks=2, dropout=0.3):
     x = layers.Conv2D(width, 3, padding="same")(image)
     for _ in range(blocks):
         shortcut = x
-        x = layers.BatchNormalization()(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
         x = layers.Conv2D(width, 3, padding="same")(x)
         x = layers.Add()([x, shortcut])
