@@ -3,11 +3,12 @@
     python benchmarks/steps.py [--rounds 3] [--threads 2] [--precisions float32 mixed_bfloat16] [--epoch 3200]
 
 bare: stock Keras, `fit` on arrays, Keras's Adam, no determinism, nothing tracked. ours: `training/loop.py` with exact
-order, exact dropout and deterministic ops. torch: the same network, channels_last, Adam(fused=True), bfloat16 by
-autocast; left out where torch is not installed (`pip install torch`). Each is a process of its own, in turns; a round
-takes the fastest of five epochs on random images, after one that pays for tracing, so that other work on the machine
-counts as little as possible. Ratios are of one round, and the one that is printed is their median. `limit` is the
-forward pass of the second convolution alone, which with its two gradients is 89 % of a step's 2.29 GFLOP.
+order, exact dropout and deterministic ops. augmented: the same with all of `train.augment` on. torch: the same network,
+channels_last, Adam(fused=True), bfloat16 by autocast; left out where torch is not installed (`pip install torch`). Each
+is a process of its own, in turns; a round takes the fastest of five epochs on random images, after one that pays for
+tracing, so that other work on the machine counts as little as possible. Ratios are of one round, and the one that is
+printed is their median. `limit` is the forward pass of the second convolution alone, which with its two gradients is
+89 % of a step's 2.29 GFLOP.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def bare(precision: str, threads: int, images: int) -> Iterator[float]:
     yield from (end - start for start, end in zip(started[2::2], started[3::2], strict=True))
 
 
-def ours(precision: str, threads: int, images: int) -> Iterator[float]:
+def ours(precision: str, threads: int, images: int, augmented: bool = False) -> Iterator[float]:
     from omegaconf import OmegaConf
 
     from epochwise.training.backend import configure
@@ -90,12 +91,19 @@ def ours(precision: str, threads: int, images: int) -> Iterator[float]:
     configure(threads)
     cfg = OmegaConf.load(HERE.parent / "params.yaml")
     cfg.train.precision, cfg.train.threads = precision, threads
-    trainer = Training(cfg, RandomData(images)).epoch_trainer
+    if augmented:
+        cfg.train.augment = {"shift": 0.1, "rotation": 15.0, "zoom": 0.2, "horizontal_flip": True}
+    training = Training(cfg, RandomData(images))
+    trainer = training.epoch_trainer
     for epoch in range(EPOCHS + 1):
         start = time.monotonic()
-        trainer.train(epoch_order(images, 0, epoch), lambda steps: None)
+        trainer.train(epoch_order(images, 0, epoch), lambda steps: None, training.changes(epoch))
         if epoch:
             yield time.monotonic() - start
+
+
+def augmented(precision: str, threads: int, images: int) -> Iterator[float]:
+    return ours(precision, threads, images, augmented=True)
 
 
 class RandomData:
@@ -158,7 +166,7 @@ def limit(precision: str, threads: int, images: int) -> Iterator[float]:
 
 
 PEERS: dict[str, Callable[[str, int, int], Iterator[float]]] = {
-    "bare": bare, "ours": ours, "torch": torch, "limit": limit,
+    "bare": bare, "ours": ours, "augmented": augmented, "torch": torch, "limit": limit,
 }  # fmt: skip
 
 
@@ -191,7 +199,7 @@ def main(rounds: int, threads: int, precisions: list[str], epoch: int) -> None:
             times, of = found[peer, precision], found["bare", precision]
             ratios = sorted(time / other for time, other in zip(times, of, strict=True))
             spread = f"{statistics.median(ratios):.2f} of bare ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            print(f"{precision:15} {peer:6} {statistics.median(times):6.2f}  {'' if peer == 'limit' else spread}")
+            print(f"{precision:15} {peer:9} {statistics.median(times):6.2f}  {'' if peer == 'limit' else spread}")
         limits, times = found["limit", precision], found["ours", precision]
         shares = [limit / GFLOP_CONV_2 * GFLOP_STEP / time for limit, time in zip(limits, times, strict=True)]
         of_limit = f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"

@@ -25,7 +25,7 @@ from epochwise.common.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvc/plots.html", ".dvcignore", ".gitignore", "mlruns/.gitkeep")
-COPIED += ("Makefile", "conf", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock", "src")
+COPIED += ("Makefile", "conf", "dvc.yaml", "networks", "params.yaml", "pyproject.toml", "requirements.lock", "src")
 QUICK = {
     "source: mnist ": "source: digits ",
     "validation_size: 5000": "validation_size: 300",

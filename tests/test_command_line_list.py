@@ -35,10 +35,14 @@ PARAMETERS = {
         *("source", "validation_size", "train_size", "split_seed"),
         *("test_size", "pixel_max", "image_size", "transpose"),
     ],
-    "model": ["filters", "kernel_size", "pool_size", "conv_dropout", "dense_dropout", "dense_units"],
+    "model": [
+        *("network", "parameters", "filters", "kernel_size", "pool_size", "conv_dropout", "dense_dropout"),
+        "dense_units",
+    ],
     "train": [
-        *("epochs", "batch_size", "learning_rate", "decay_every", "decay_factor", "cooldown_epochs"),
-        *("threads", "precision"),
+        *("epochs", "batch_size", "optimizer", "learning_rate", "beta_1", "beta_2", "epsilon", "momentum", "nesterov"),
+        *("weight_decay", "decay_every", "decay_factor", "cooldown_epochs", "threads", "precision"),
+        *("augment.shift", "augment.rotation", "augment.zoom", "augment.horizontal_flip"),
     ],
 }
 RUN_SETTINGS = {

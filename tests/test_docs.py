@@ -125,6 +125,11 @@ def test_files_and_targets_that_are_named_exist(page):
         assert target in targets, target
 
 
+def test_the_network_that_is_shown_is_the_example():
+    (shown,) = re.findall(r"```python\n(.*?)```", TEXTS["docs/own-network.md"], flags=re.DOTALL)
+    assert (ROOT / "networks/residual.py").read_text().endswith(shown)
+
+
 def test_the_map_has_every_room_and_file():
     room_map = re.search(r"```\nsrc/epochwise/\n(.*?)```", TEXTS["docs/architecture.md"], flags=re.DOTALL)[1]
     room, named = "", set()

@@ -35,7 +35,7 @@ def completions(*words: str) -> list[str]:
     ("words", "offered"),
     [
         (["pro"], ["promote"]),
-        (["run", "train.ep"], ["train.epochs="]),
+        (["run", "train.epo"], ["train.epochs="]),
         (["run", "experiment="], ["experiment=fast", "experiment=quick", "experiment=writeup"]),
         (["run", "+sw"], ["+sweep="]),
         (["run", "-m", "+sweep=d"], ["+sweep=dropout"]),
@@ -75,7 +75,7 @@ def test_in_a_real_shell(project, shell):
     terminal.type(f"{SCRIPTS[shell][1]}\n", None)
     for typed, completed in (
         ("epochwise prom\t", "epochwise promote "),
-        ("epochwise run train.ep\t", "epochwise run train.epochs="),
+        ("epochwise run train.epo\t", "epochwise run train.epochs="),
         ("epochwise run experiment=qu\t", "epochwise run experiment=quick "),
     ):
         terminal.type(typed, completed)

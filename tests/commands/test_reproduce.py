@@ -28,7 +28,7 @@ def test_changed_code_and_own_data_come_back_from_the_record(project):
     from epochwise.data.sources import load_images
 
     np.savez(project.path / "own.npz", **load_images("digits", project.path)._asdict())
-    project.edit("src/epochwise/training/loop.py", "FusedAdam(cfg.train.learning_rate)", "FusedAdam(0.002)")
+    project.edit("src/epochwise/training/optimizer.py", "FusedAdam(train.learning_rate,", "FusedAdam(0.002,")
     project.ok("epochwise", "run", "prepare.source=own.npz")
     record = read_json(next(project.path.glob("outputs/*/*/run.json")))
     project.ok("git", "checkout", "src")

@@ -1,12 +1,13 @@
 """One key in four places; what is refused, and how."""
 
 import pytest
+from conftest import ROOT
 from omegaconf import OmegaConf
 
 from epochwise.common.errors import InputError
 from epochwise.config import overrides
 from epochwise.config.compose import as_overrides, load
-from epochwise.config.schema import parameter_keys, parameters
+from epochwise.config.schema import BEFORE, OWN_PARAMETERS, leaf_keys, parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data
 
 REFUSED = {
@@ -36,6 +37,26 @@ REFUSED = {
     "train.threads=99999999999": "train.threads must be in 1…1024, got 99999999999 (command line)",
     "train={epochs:0}": "train.epochs must be in 1…2147483647, got 0 (command line)",
     "train.epochs=${nope}": "configuration: ",
+    "model.network=residual": "model.network must be writeup or FILE.py:FUNCTION, got 'residual' (command line)",
+    "model.network=a.py": "model.network must be writeup or FILE.py:FUNCTION, got 'a.py' (command line)",
+    "model.network=a.py:1": "model.network must be writeup or FILE.py:FUNCTION, got 'a.py:1' (command line)",
+    "model.network=networks/no.py:build": "model.network: no file networks/no.py in",
+    "model.width=3": "command line: unknown key model.width; did you mean model.parameters.width?",
+    "model.parameters.a-b=3": "model.parameters.a-b must be a name that an argument of a function can have",
+    "model.parameters.a=null": "model.parameters.a must be true or false, a number, a text, or a list of these",
+    "model.parameters.a={b:1}": "model.parameters.a must be true or false, a number, a text, or a list of these",
+    "model.parameters=3": "model.parameters: ",
+    "train.optimizer=rmsprop": "train.optimizer must be adam or adamw or sgd, got 'rmsprop' (command line)",
+    "train.momentum=0.9": "train.momentum must be 0 with train.optimizer=adam, which has none, got 0.9 (command line)",
+    "train.nesterov=true": "train.nesterov must be false without train.momentum, got True (command line)",
+    "train.weight_decay=0.1": "train.weight_decay must be 0 with train.optimizer=adam; adamw is Adam with weight decay",
+    "train.weight_decay=-1": "train.weight_decay must be null or a number of 0 or more, got -1.0 (command line)",
+    "train.beta_1=1": "train.beta_1 must be in [0, 1), got 1.0 (command line)",
+    "train.epsilon=0": "train.epsilon must be a number above 0, got 0.0 (command line)",
+    "train.augment.shift=2": "train.augment.shift must be in [0, 0.5], got 2.0 (command line)",
+    "train.augment.zoom=1": "train.augment.zoom must be in [0, 1), got 1.0 (command line)",
+    "train.augment.rotation=-1": "train.augment.rotation must be in [0, 180], got -1.0 (command line)",
+    "train.augment.flip=true": "command line: unknown key train.augment.flip",
     "~train": "configuration: ",
     "tracking=null": "configuration: ",
     "tracking.experiment=''": "tracking.experiment must be a name",
@@ -68,7 +89,11 @@ def test_refused_with_one_line_that_says_what_would_be_right(project, override):
         ("epochs: 2", "epochs: 2\n  epochs: 3", "params.yaml: not readable"),
         ("seed: 0", "seed: [", "params.yaml: not readable"),
         ("epochs: 2", "epochs: ${nope}", "configuration: "),
-        ("model:", "model: 3\nother:", "params.yaml: model must be a mapping, with model.filters"),
+        (
+            "model:",
+            "model: 3\nother:",
+            "params.yaml: model must be a mapping, with model.network, model.parameters, model.filters",
+        ),
     ],
 )
 def test_a_wrong_params_yaml_is_named(project, old, new, says):
@@ -81,7 +106,7 @@ def test_a_wrong_params_yaml_is_named(project, old, new, says):
 
 def test_every_parameter_is_in_params_yaml_and_in_no_file_of_conf_but_presets(project):
     params = OmegaConf.load("params.yaml")
-    assert tuple(parameters(params)) == parameter_keys()
+    assert {*parameters(params), OWN_PARAMETERS} == {*parameter_keys()} == {*leaf_keys(params)}
     for path in project.path.glob("conf/**/*.yaml"):
         if path.parent.name != "experiment":
             held = OmegaConf.load(path)
@@ -98,6 +123,8 @@ def test_the_writeup_preset_is_the_write_up_whatever_params_yaml_says(project):
     project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
     cfg = load(["experiment=writeup"])
     assert OmegaConf.to_container(cfg.model) == {
+        "network": "writeup",
+        "parameters": {},
         "filters": [32, 64],
         "kernel_size": 3,
         "pool_size": 2,
@@ -126,6 +153,28 @@ def test_parameters_as_overrides_compose_to_the_same_configuration(project):
     wanted = load(["experiment=quick", r"prepare.source='some where/it\'s.npz'", "model.filters=[3,4]"])
     project.edit("params.yaml", "dense_units: 128", "dense_units: 7")
     assert load(as_overrides(wanted)) == wanted
+
+
+def test_an_own_networks_parameters_need_no_plus_and_come_back_from_overrides(project):
+    typed = ["model.network=networks/residual.py:build", "model.parameters.width=8", "+model.parameters.names=[a,b]"]
+    cfg = load(typed)
+    assert cfg.model.parameters == {"width": 8, "names": ["a", "b"]}
+    values = parameters(cfg)
+    assert (values["model.parameters.width"], values["model.parameters.names"]) == (8, ["a", "b"])
+    assert OWN_PARAMETERS not in values
+    assert load(as_overrides(cfg)) == cfg
+    project.edit("params.yaml", "parameters: {} ", "parameters: {width: 4}")
+    assert load([]).model.parameters == {"width": 4}
+    assert load(typed[:2]).model.parameters == {"width": 8}
+
+
+def test_a_run_made_before_a_parameter_was_there_has_the_value_that_it_trained_with(project):
+    """And the defaults of params.yaml are these values, so that they change no result."""
+    now = OmegaConf.load(ROOT / "params.yaml")
+    before = OmegaConf.create({"model": {"filters": [3, 4]}, "train": {"epochs": 2}})
+    for key, value in BEFORE.items():
+        assert parameters(before)[key] == value == OmegaConf.select(now, key), key
+    assert parameters(before)["model.filters"] == [3, 4]
 
 
 def test_a_broken_preset_is_one_line(project):

@@ -5,10 +5,12 @@ from importlib.metadata import version
 
 import pytest
 
+from epochwise.common.errors import RunError
 from epochwise.config.compose import load
 from epochwise.config.schema import parameters
 from epochwise.training.learning_rate import learning_rate
-from epochwise.trajectory.identity import PROCESS, segments, training_code, trajectory_key
+from epochwise.trajectory import identity
+from epochwise.trajectory.identity import PROCESS, check_network_code, segments, training_code, trajectory_key
 
 COOLDOWN = "train.cooldown_epochs=2"
 
@@ -78,8 +80,57 @@ def test_the_identity_names_versions_code_processor_and_kernel_variables(project
     assert printed["processor"]["instructions"] and printed["processor"]["caches"]
 
 
+NETWORK = "model.network=networks/own.py:build"
+
+
+def write_network(project, helper: str = "NAME = 'dense'\n", arguments: str = "width=8") -> None:
+    folder = project.path / "networks"
+    (folder / "parts.py").write_text(helper)
+    (folder / "own.py").write_text(f"import parts\n\ndef build(image_shape, classes, {arguments}): ...\n")
+
+
+def test_an_own_networks_code_and_what_its_function_takes_are_part_of_it(project):
+    write_network(project)
+    plain = keys(NETWORK)
+    (part,) = segments(parameters(load([NETWORK])), "data")
+    assert part.identity["network"].keys() == {"networks/own.py", "networks/parts.py"}
+    assert not [key for key in part.identity["parameters"] if key.startswith("model.") and key != "model.network"]
+    assert keys(NETWORK, "model.dense_units=7") == plain == keys(NETWORK.replace("networks/", "./networks/"))
+    assert keys(NETWORK, "model.parameters.width=9") != plain
+
+
+def test_a_parameter_of_the_write_ups_that_an_own_network_takes_is_part_of_it(project):
+    write_network(project, arguments="dense_units")
+    assert keys(NETWORK, "model.dense_units=7") != keys(NETWORK, "model.dense_units=8")
+    assert keys(NETWORK, "model.kernel_size=2") == keys(NETWORK)
+
+
+@pytest.mark.parametrize("name", ["own.py", "parts.py"])
+def test_an_edit_of_an_own_network_makes_another_trajectory_but_not_in_a_process_that_knows_it(project, name):
+    write_network(project)
+    before = keys(NETWORK)
+    check_network_code("networks/own.py:build")
+    with open(project.path / "networks" / name, "a") as file:
+        file.write("# edited\n")
+    assert keys(NETWORK) == before
+    with pytest.raises(RunError, match="networks/own.py:build was edited while this process ran"):
+        check_network_code("networks/own.py:build")
+    identity._network.cache_clear()
+    assert keys(NETWORK) != before
+
+
+@pytest.mark.parametrize("other", ["train.beta_1=0.5", "train.beta_2=0.5", "train.epsilon=0.1"])
+def test_adams_parameters_are_no_part_of_a_training_by_sgd(project, other):
+    assert keys("train.optimizer=sgd", other) == keys("train.optimizer=sgd")
+    assert keys(other) != keys()
+
+
 @pytest.mark.parametrize(
-    "override", ["train.reuse=false", "trajectories.max_gb=1", "tracking=off", "train.decay_factor=0.1"]
+    "override",
+    [
+        *("train.reuse=false", "trajectories.max_gb=1", "tracking=off", "train.decay_factor=0.1"),
+        "model.parameters.width=3",  # of an own network, which the write-up's is not
+    ],
 )
 def test_settings_that_change_no_result_are_not_part_of_it(project, override):
     assert keys(override) == keys()

@@ -1,6 +1,7 @@
 """A run of E epochs is the first E epochs of its trajectory, to the bit, whichever epochs it takes from the store."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -111,6 +112,40 @@ def test_a_cooldown_from_an_empty_store_is_the_same_training(trained, alone):
     assert_same(trained(*schedule), alone(*schedule))
 
 
+OWN_NETWORK = ["model.network=networks/residual.py:build", "model.parameters.width=4", "model.parameters.blocks=1"]
+AUGMENTED = [
+    *("train.augment.shift=0.1", "train.augment.rotation=20", "train.augment.zoom=0.2"),
+    "train.augment.horizontal_flip=true",
+]
+KINDS = {  # what a training can be of; each has states of its own kind
+    "own": OWN_NETWORK,  # the moving averages of batch normalization, and dropout's seed state
+    "sgd": ["train.optimizer=sgd", "train.learning_rate=0.01"],
+    "momentum": ["train.optimizer=sgd", "train.learning_rate=0.01", "train.momentum=0.9", "train.nesterov=true"],
+    "adamw": ["train.optimizer=adamw", "train.weight_decay=0.01"],
+    "augmented": AUGMENTED,
+    "all": [*OWN_NETWORK, *AUGMENTED, "train.optimizer=sgd", "train.momentum=0.9", "train.weight_decay=0.001"],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [
+        pytest.param(kind, name, marks=[] if (kind, name) == ("all", "float32") else pytest.mark.slow)
+        for kind in KINDS
+        for name in PRECISIONS
+    ],
+)
+def test_networks_optimizers_and_augmentation_go_on_to_the_bit(trained, alone, kind, precision):
+    """Prefixes and resumed runs, also with the end of a schedule that the longer run does not share."""
+    given = [*KINDS[kind], f"train.precision={precision}"]
+    for epochs, costs in ((1, (1, 0, STEPS)), (3, (2, 1, 2 * STEPS)), (2, (0, 2, 0))):
+        shared = trained(f"train.epochs={epochs}", *given)
+        assert shared.costs == costs
+        assert_same(shared, alone(f"train.epochs={epochs}", *given))
+    cooled = [*given, "train.epochs=3", "train.cooldown_epochs=1"]
+    assert_same(trained(*cooled), alone(*cooled))
+
+
 def test_same_seed_same_bits_another_seed_others(trained, project):
     first, again, other = trained(ALONE), trained(ALONE), trained(ALONE, "seed=1", "train.epochs=1")
     assert_same(first, again)
@@ -185,6 +220,8 @@ OTHER_VALUES = {  # another value for every parameter that decides a training, b
     "prepare.validation_size": "200",
     "prepare.train_size": "600",
     "prepare.split_seed": "1",
+    "model.network": "networks/residual.py:build",
+    "model.parameters": "{width:6}",
     "model.filters": "[32,63]",
     "model.kernel_size": "2",
     "model.pool_size": "3",
@@ -193,14 +230,30 @@ OTHER_VALUES = {  # another value for every parameter that decides a training, b
     "model.dense_units": "127",
     "train.epochs": "2",
     "train.batch_size": "33",
+    "train.optimizer": "sgd",
     "train.learning_rate": "0.002",
+    "train.beta_1": "0.8",
+    "train.beta_2": "0.99",
+    "train.epsilon": "0.001",
+    "train.momentum": "0.9",
+    "train.nesterov": "true",
+    "train.weight_decay": "0.01",
     "train.decay_every": "1",
     "train.decay_factor": "0.3",
     "train.cooldown_epochs": "1",
     "train.precision": "mixed_bfloat16",
+    "train.augment.shift": "0.1",
+    "train.augment.rotation": "15.0",
+    "train.augment.zoom": "0.2",
+    "train.augment.horizontal_flip": "true",
 }
+SGD = ["train.epochs=1", "train.optimizer=sgd"]
 BESIDE = {  # what must be set for a parameter to have an effect
     "train.epochs": [],
+    "model.parameters": ["train.epochs=1", "model.network=networks/residual.py:build"],
+    "train.momentum": SGD,
+    "train.nesterov": [*SGD, "train.momentum=0.5"],
+    "train.weight_decay": SGD,
     "train.decay_every": ["train.epochs=2"],
     "train.decay_factor": ["train.epochs=2", "train.decay_every=1"],
 }
@@ -216,6 +269,7 @@ def test_every_parameter_reaches_the_weights(trained, project):
         beside = BESIDE.get(key, ["train.epochs=1"])
         result = trained(*beside, f"{key}={value}")
         written = OmegaConf.select(OmegaConf.load(result.run.config), key)
-        assert str(list(written) if OmegaConf.is_list(written) else written).replace(" ", "") == value
+        plain = OmegaConf.to_container(written) if OmegaConf.is_config(written) else written
+        assert re.sub("[' ]", "", str(plain)).replace("True", "true") == value
         assert result.weights not in weights, key
         weights.add(result.weights)

@@ -13,7 +13,7 @@ from click.shell_completion import BashComplete, CompletionItem, ZshComplete, ad
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
-from epochwise.config.limits import PRECISIONS
+from epochwise.config.limits import OPTIMIZERS, PRECISIONS
 from epochwise.config.params_file import read_params
 from epochwise.config.schema import all_keys
 from epochwise.data.downloads import DATASETS
@@ -25,7 +25,11 @@ from epochwise.tracking.registry import CHAMPION
 GROUPS = {"experiment": "experiment", "+sweep": "sweep"}  # what is typed, and the folder of conf/ with its presets
 GROUPS |= {name: name for name in ("tracking", "hydra/launcher", "hydra/sweeper")}
 MAX_RUNS = 100  # whose ids are offered, the latest first
-BOOLEANS = ("prepare.transpose", "tracking.enabled", "tracking.required", "train.reuse", "sweep.rerun")
+BOOLEANS = (
+    *("prepare.transpose", "tracking.enabled", "tracking.required", "train.reuse", "sweep.rerun"),
+    *("train.nesterov", "train.augment.horizontal_flip"),
+)
+CHOICES = {"train.precision": PRECISIONS, "train.optimizer": OPTIMIZERS}
 
 
 @add_completion_class
@@ -115,8 +119,8 @@ def _values(key: str) -> list[str]:
         return []
     if key in BOOLEANS:
         return ["true", "false"]
-    if key == "train.precision":
-        return list(PRECISIONS)
+    if key in CHOICES:
+        return list(CHOICES[key])
     if key == "prepare.source":
         return [*DATASETS, DIGITS]
     with suppress(InputError):

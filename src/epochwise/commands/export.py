@@ -23,8 +23,7 @@ def export(model: Path | str | None, out: Path) -> None:
         raise InputError(f"--out must be a .onnx in a folder that exists, got {out}")
     with found_model(model) as (file, run):
         from epochwise.training.backend import tf  # before tf2onnx, which imports it too
-        from epochwise.training.model_file import load_model
-        from epochwise.training.network import build_model
+        from epochwise.training.model_file import in_float32, load_model
 
         try:
             import tf2onnx
@@ -33,9 +32,7 @@ def export(model: Path | str | None, out: Path) -> None:
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         trained, meta = load_model(file), run.read_record().mlflow.get("dataset", {}).get("meta", {})
         shape, classes = trained.input_shape, trained.output_shape[-1]
-        # In float32, whatever the model computes in: tf2onnx takes bfloat16 for float16.
-        network = build_model(run.read_config().model, shape[1:], classes, "float32", seed=0)
-        network.set_weights(trained.get_weights())
+        network = in_float32(trained)  # tf2onnx takes bfloat16 for float16
         scored = tf.function(lambda image: network(image, training=False))
         signature = [tf.TensorSpec(shape, tf.float32, name="image")]
         converted, _ = tf2onnx.convert.from_function(scored, input_signature=signature, opset=OPSET)

@@ -11,7 +11,7 @@ from epochwise.common.files import replacing
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.compose import load
 from epochwise.config.overrides import as_override
-from epochwise.config.schema import parameters
+from epochwise.config.schema import OWN_PARAMETERS, parameters
 from epochwise.pipeline.directories import state_store
 from epochwise.pipeline.find_run import find_run
 from epochwise.runs.directory import RunDirectory
@@ -132,16 +132,21 @@ def _write_params(wanted: dict[str, Any], data_sha256: str, write_data: bool) ->
     yaml.width = 1000
     content = yaml.load(path)
     changed, left_out = [], []
+    own = content["model"].get("parameters", {})
+    for name in [name for name in own if f"{OWN_PARAMETERS}.{name}" not in wanted]:  # of another network
+        changed.append(f"{OWN_PARAMETERS}.{name} removed")
+        del own[name]
     for key, value in wanted.items():
         *parents, last = key.split(".")
         section = content
         for parent in parents:
             section = section[parent]
-        if section[last] != value and key.startswith("prepare.") and not write_data:
+        before = section.get(last)
+        if before != value and key.startswith("prepare.") and not write_data:
             left_out.append(f"{key}={value}")
-        elif section[last] != value:
-            changed.append(f"{key} {section[last]} → {value}")
-            if isinstance(value, list):
+        elif before != value:
+            changed.append(f"{key} {before} → {value}")
+            if isinstance(value, list) and isinstance(before, list):
                 section[last][:] = value  # in place, which keeps the list's layout
             else:
                 section[last] = value

@@ -19,7 +19,7 @@ from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.limits import check_values, unknown_key
 from epochwise.config.params_file import read_params
-from epochwise.config.schema import Config, all_keys, leaf_keys, parameter_keys, parameters
+from epochwise.config.schema import all_keys, is_parameter, leaf_keys, open_schema, parameter_keys, parameters
 
 
 def load(typed: Sequence[str]) -> DictConfig:
@@ -59,10 +59,10 @@ def register() -> None:
     """Give Hydra the schema and params.yaml. Raises InputError if the file is not readable or has unknown keys."""
     params = read_params()
     for key in leaf_keys(params):
-        if key not in parameter_keys():
+        if not is_parameter(key):
             raise InputError(f"params.yaml: {unknown_key(key, parameter_keys())}")
     store = ConfigStore.instance()
-    store.store("schema", Config)
+    store.store("schema", open_schema())
     store.store("params", params, provider="params.yaml")
 
 

@@ -1,16 +1,20 @@
 """Which values are allowed. Checked before any data is read."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
-from epochwise.config.schema import all_keys, leaf_keys
+from epochwise.config.schema import NETWORK, OWN_PARAMETERS, WRITEUP, all_keys, is_parameter, leaf_keys
 
 PRECISIONS = ("float32", "mixed_bfloat16")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+NULLABLE = ("train.weight_decay",)  # keys that may be null
+OWN_NETWORK = re.compile(r"[^:]+\.py:[^\W\d]\w*")  # FILE.py:FUNCTION
 INT32_MAX = 2**31 - 1  # TensorFlow's stateless random ops take int32 seeds
 MAX_SIDE = 4096  # pixels; ten such images in colour take half a gigabyte
 MAX_THREADS = 1024  # TensorFlow starts as many threads as it is asked for, so a typing error must not get through
@@ -24,9 +28,11 @@ def check_values(cfg: DictConfig, typed: Sequence[str] = ()) -> None:
     """
     given = leaf_keys(cfg)
     for key in given:
-        if key not in all_keys():
+        if key not in all_keys() and not is_parameter(key):
             raise InputError(f"configuration: {unknown_key(key, all_keys())}")
-    missing = [key for key in all_keys() if key not in given or OmegaConf.select(cfg, key) is None]
+    covered = (*given, OWN_PARAMETERS) if OmegaConf.is_dict(OmegaConf.select(cfg, OWN_PARAMETERS)) else given
+    empty = [key for key in all_keys() if key not in NULLABLE and OmegaConf.select(cfg, key) is None]
+    missing = [key for key in all_keys() if key not in covered or key in empty]
     if missing:
         raise InputError(f"configuration: lacks {', '.join(missing)}; params.yaml gives every parameter a value")
     for key, allowed, limit in _limits(cfg):
@@ -44,7 +50,12 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 
 
 def check_network(cfg: DictConfig, image_shape: Sequence[int]) -> None:
-    """Refuse a kernel or a pool that is larger than what it is applied to, for images of H×W×C. Raises InputError."""
+    """Refuse a kernel or a pool that is larger than what it is applied to, for images of H×W×C. Raises InputError.
+
+    That is of the write-up's network; an own one is checked in `training/network_check.py`, by building it.
+    """
+    if cfg.model.network != WRITEUP:
+        return
     kernel, pool, side = cfg.model.kernel_size, cfg.model.pool_size, min(image_shape[:2])
     left = side - 2 * (kernel - 1)  # pixels after two convolutions without padding
     if left < 1:
@@ -57,7 +68,7 @@ def check_network(cfg: DictConfig, image_shape: Sequence[int]) -> None:
 
 def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     """For each limited key: the key, whether its value is allowed, and what would be allowed."""
-    model, train = cfg.model, cfg.train
+    model, train, augment = cfg.model, cfg.train, cfg.train.augment
     yield "seed", 0 <= cfg.seed <= INT32_MAX, f"in 0…{INT32_MAX}"
     yield "prepare.split_seed", 0 <= cfg.prepare.split_seed <= INT32_MAX, f"in 0…{INT32_MAX}"
     for key in ("validation_size", "train_size", "test_size"):
@@ -65,6 +76,11 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "prepare.pixel_max", 0 <= cfg.prepare.pixel_max < math.inf, "a number of 0 or more"
     size = cfg.prepare.image_size
     yield "prepare.image_size", size == 0 or 2 <= size <= MAX_SIDE, f"0, or in 2…{MAX_SIDE}"
+    named = model.network == WRITEUP or OWN_NETWORK.fullmatch(model.network) is not None
+    yield NETWORK, named, f"{WRITEUP} or FILE.py:FUNCTION"
+    for name, value in model.parameters.items():
+        yield f"{OWN_PARAMETERS}.{name}", str(name).isidentifier(), "a name that an argument of a function can have"
+        yield f"{OWN_PARAMETERS}.{name}", _is_plain(value), "true or false, a number, a text, or a list of these"
     yield "model.filters", len(model.filters) == 2 and min(model.filters) >= 1, "two whole numbers of 1 or more"
     for key in ("kernel_size", "pool_size", "dense_units"):
         yield f"model.{key}", model[key] >= 1, "1 or more"
@@ -76,6 +92,32 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "train.decay_every", 0 <= train.decay_every <= INT32_MAX, f"in 0…{INT32_MAX}"
     yield "train.decay_factor", 0 < train.decay_factor <= 1, "above 0 and at most 1"
     yield "train.cooldown_epochs", 0 <= train.cooldown_epochs <= train.epochs, f"in 0…{train.epochs} (train.epochs)"
+    yield "train.optimizer", train.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)
+    for key in ("beta_1", "beta_2"):
+        yield f"train.{key}", 0 <= train[key] < 1, "in [0, 1)"
+    yield "train.epsilon", 0 < train.epsilon < math.inf, "a number above 0"
+    yield from _optimizer_limits(train)
+    yield "train.augment.shift", 0 <= augment.shift <= 0.5, "in [0, 0.5]"
+    yield "train.augment.rotation", 0 <= augment.rotation <= 180, "in [0, 180]"
+    yield "train.augment.zoom", 0 <= augment.zoom < 1, "in [0, 1)"
     yield "train.precision", train.precision in PRECISIONS, " or ".join(PRECISIONS)
     yield "trajectories.max_gb", 0 <= cfg.trajectories.max_gb < math.inf, "a number of 0 or more"
     yield "tracking.experiment", bool(cfg.tracking.experiment.strip()), "a name"
+
+
+def _optimizer_limits(train: DictConfig) -> Iterator[tuple[str, bool, str]]:
+    """Refuse what would have no effect: a momentum for Adam, or weight decay for an optimizer that has none."""
+    by, optimizer, decay = f"with train.optimizer={train.optimizer}", train.optimizer, train.weight_decay
+    yield "train.momentum", 0 <= train.momentum < 1, "in [0, 1)"
+    yield "train.momentum", optimizer == "sgd" or not train.momentum, f"0 {by}, which has none"
+    yield "train.nesterov", not train.nesterov or train.momentum > 0, "false without train.momentum"
+    yield "train.weight_decay", decay is None or 0 <= decay < math.inf, "null or a number of 0 or more"
+    yield "train.weight_decay", optimizer != "adam" or not decay, f"0 {by}; adamw is Adam with weight decay"
+    yield "train.weight_decay", optimizer != "adamw" or decay != 0, f"above 0 {by}; adam is AdamW without weight decay"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether an own network can be given this value, and configuration, sweep and report can hold it."""
+    if isinstance(value, (list, ListConfig)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from epochwise.common.errors import InputError, one_line
+from epochwise.config.schema import OWN_PARAMETERS, is_parameter
 
 HYDRA_WORDS = ("true", "false", "null", "nan", "inf")  # Hydra reads these as values, not as text
 RENAMED_PRESETS = {"experiment=seed": "experiment=writeup"}
@@ -58,7 +59,7 @@ def refuse_unknown(typed: Iterable[str], known: Sequence[str], conf: Path) -> No
             raise InputError(f"command line: {override.input_line} is a sweep; use `epochwise run -m`")
         if key in groups and not key.startswith("hydra"):
             _refuse_unknown_preset(override, sorted(path.stem for path in (conf / key).glob("*.yaml")))
-        elif key not in known and not key.startswith(("hydra.", "hydra/")) and not _covers(key, known):
+        elif not (_covers(key, known) or is_parameter(key) or key.startswith(("hydra.", "hydra/"))):
             raise InputError(f"command line: unknown key {key}{did_you_mean(key, [*known, *groups])}")
 
 
@@ -69,6 +70,8 @@ def did_you_mean(key: str, known: Iterable[str]) -> str:
     if not near:
         by_word = {name.split(".")[-1]: name for name in reversed(known)}
         near = [by_word[word] for word in difflib.get_close_matches(key.split(".")[-1], by_word, n=1, cutoff=0.6)]
+    if not near and key.startswith("model.") and not key.startswith(OWN_PARAMETERS):
+        near = [f"{OWN_PARAMETERS}.{key.removeprefix('model.')}"]
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -109,7 +112,7 @@ def _quoted(value: object) -> str:
         return f"[{','.join(_quoted(item) for item in value)}]"
     if isinstance(value, str) and (not value.isidentifier() or not value.isascii() or value.lower() in HYDRA_WORDS):
         return "'" + re.sub(r"(\\*)('|$)", _escaped, value) + "'"
-    return str(value)
+    return "null" if value is None else str(value)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -9,6 +9,15 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+NETWORK, OWN_PARAMETERS = "model.network", "model.parameters"  # the keys of an own network
+WRITEUP = "writeup"  # the value of model.network that is the write-up's network
+BEFORE: dict[str, Any] = {  # how a run trained that was made before these parameters were there
+    **{NETWORK: WRITEUP, "train.optimizer": "adam", "train.beta_1": 0.9, "train.beta_2": 0.999, "train.epsilon": 1e-7},
+    **{"train.momentum": 0.0, "train.nesterov": False, "train.weight_decay": None},
+    **dict.fromkeys(("train.augment.shift", "train.augment.rotation", "train.augment.zoom"), 0.0),
+    "train.augment.horizontal_flip": False,
+}
+
 
 @dataclass
 class Prepare:
@@ -26,8 +35,10 @@ class Prepare:
 
 @dataclass
 class Model:
-    """The sizes and the dropouts of the network."""
+    """The network: the write-up's with its sizes and dropouts, or one of the user's with parameters of its own."""
 
+    network: str = MISSING
+    parameters: dict[str, Any] = field(default_factory=dict)  # has no keys but those that a user gives it
     filters: list[int] = MISSING
     kernel_size: int = MISSING
     pool_size: int = MISSING
@@ -37,17 +48,35 @@ class Model:
 
 
 @dataclass
+class Augment:
+    """How training images are changed at random, anew in each epoch."""
+
+    shift: float = MISSING
+    rotation: float = MISSING
+    zoom: float = MISSING
+    horizontal_flip: bool = MISSING
+
+
+@dataclass
 class TrainParameters:
     """How the network is trained: what decides the weights, together with the seed, the data and the network."""
 
     epochs: int = MISSING
     batch_size: int = MISSING
+    optimizer: str = MISSING
     learning_rate: float = MISSING
+    beta_1: float = MISSING
+    beta_2: float = MISSING
+    epsilon: float = MISSING
+    momentum: float = MISSING
+    nesterov: bool = MISSING
+    weight_decay: float | None = MISSING
     decay_every: int = MISSING
     decay_factor: float = MISSING
     cooldown_epochs: int = MISSING
     threads: int = MISSING
     precision: str = MISSING
+    augment: Augment = field(default_factory=Augment)
 
 
 @dataclass
@@ -118,18 +147,34 @@ def run_setting_keys() -> list[str]:
 
 
 def parameters(cfg: DictConfig) -> dict[str, Any]:
-    """Every parameter of a configuration by its dotted key. Lists are plain lists."""
-    values = {key: OmegaConf.select(cfg, key) for key in parameter_keys()}
-    return {key: list(value) if OmegaConf.is_list(value) else value for key, value in values.items()}
+    """Every parameter of a configuration by its dotted key, also those of an own network. Lists are plain lists."""
+    keys = [key for key in parameter_keys() if key != OWN_PARAMETERS]
+    own = OmegaConf.select(cfg, OWN_PARAMETERS)
+    after = keys.index(NETWORK) + 1
+    keys[after:after] = [f"{OWN_PARAMETERS}.{name}" for name in own or ()]
+    values = {key: OmegaConf.select(cfg, key, default=BEFORE.get(key)) for key in keys}
+    return {key: OmegaConf.to_container(value) if OmegaConf.is_list(value) else value for key, value in values.items()}
+
+
+def is_parameter(key: str) -> bool:
+    """Whether a dotted key is that of a parameter, be it one of an own network."""
+    return key in parameter_keys() or key.startswith(f"{OWN_PARAMETERS}.")
+
+
+def open_schema() -> DictConfig:
+    """The schema of the whole configuration, in which an own network's parameters can be given without `+`."""
+    schema: DictConfig = OmegaConf.structured(Config)
+    OmegaConf.set_struct(schema.model.parameters, False)
+    return schema
 
 
 def leaf_keys(cfg: DictConfig, prefix: str = "") -> tuple[str, ...]:
-    """Dotted keys of all values in `cfg`, in order."""
+    """Dotted keys of all values in `cfg`, in order. An empty mapping counts as a value."""
     keys: list[str] = []
     for key in cfg:
         name = prefix + str(key)
         node = None if OmegaConf.is_missing(cfg, key) else cfg._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none():
+        if isinstance(node, DictConfig) and len(node):
             keys += leaf_keys(node, f"{name}.")
         else:
             keys.append(name)

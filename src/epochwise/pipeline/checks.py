@@ -11,6 +11,7 @@ from epochwise.config.params_file import read_params
 from epochwise.config.schema import parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data, check_source_unchanged
 from epochwise.pipeline.directories import PREPARED
+from epochwise.pipeline.own_networks import check_builds, check_watched
 
 
 def check_project(cfg: DictConfig) -> None:
@@ -22,26 +23,40 @@ def check_project(cfg: DictConfig) -> None:
         print(line)
     check_source_unchanged(find_root() / PREPARED, cfg.prepare)
     check_stages()
+    check_network_watched(cfg)
     check_lock()
     check_yaml_versions()
+    (problem,) = check_builds([cfg])
+    if problem:
+        raise InputError(problem)
 
 
 def check_stages() -> None:
     """Raise InputError unless a stage of dvc.yaml watches each parameter and each watched key is a parameter."""
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(find_root() / "dvc.yaml"))
-        stages = content["stages"]
-        watched = {
-            (name, key) for name, stage in stages.items() for key in stage.get("params", []) if isinstance(key, str)
-        }
-    except Exception as error:  # the YAML parser's and the file system's errors, and those of a file of another form
-        raise InputError(f"dvc.yaml: no readable stages ({one_line(error)})") from error
+    watched = {(name, key) for name, keys in _entries("params").items() for key in keys}
     for key in parameter_keys():
         if not any(key == prefix or key.startswith(f"{prefix}.") for _, prefix in watched):
             raise InputError(f"dvc.yaml: no stage has {key} under params; a change of it would rerun nothing")
     for name, prefix in sorted(watched):
         if not any(key == prefix or key.startswith(f"{prefix}.") for key in parameter_keys()):
             raise InputError(f"dvc.yaml: stage {name} watches {prefix}, which params.yaml does not have")
+
+
+def check_network_watched(cfg: DictConfig) -> None:
+    """Raise InputError if DVC would not notice that the files of an own network were edited."""
+    check_watched(cfg.model.network, _entries("deps").get("train", []))
+
+
+def _entries(section: str) -> dict[str, list[str]]:
+    """The plain entries of a section of each stage of dvc.yaml. Raises InputError if the file has another form."""
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(find_root() / "dvc.yaml"))
+        return {
+            name: [entry for entry in stage.get(section, []) if isinstance(entry, str)]
+            for name, stage in content["stages"].items()
+        }
+    except Exception as error:  # the YAML parser's and the file system's errors, and those of a file of another form
+        raise InputError(f"dvc.yaml: no readable stages ({one_line(error)})") from error
 
 
 def check_lock() -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest
+from epochwise.common.paths import find_root
 from epochwise.config.limits import check_network
 from epochwise.data import sources
 from epochwise.data.images import ReadOptions, Source
@@ -18,14 +19,18 @@ from epochwise.data.prepare import prepare
 from epochwise.data.prepared import META, DataMeta, PreparedData
 from epochwise.data.split import check_split
 from epochwise.pipeline.directories import cache_folder
+from epochwise.training.network_source import arguments_of, is_own, read_source
 
 
 def check_data(cfg: DictConfig) -> list[str]:
     """Raise InputError if the source is missing or damaged, or if its size does not fit `cfg`. Downloads nothing.
 
     Returns lines to print: what prepare changes in the source, and what a user should know of it. A source that must be
-    read for that is kept until it is prepared, so that it is read once.
+    read for that is kept until it is prepared, so that it is read once. Of an own network only the text is read;
+    `pipeline/own_networks.py` builds it.
     """
+    if is_own(cfg.model.network):
+        arguments_of(read_source(cfg.model.network, find_root()), cfg.model)
     source = cfg.prepare.source
     if sources.is_named(source):
         shape, lines = sources.shape_of_named(source, ReadOptions.of(cfg.prepare)), list[str]()
@@ -38,6 +43,18 @@ def check_data(cfg: DictConfig) -> list[str]:
     check_split(cfg, shape)
     check_network(cfg, shape.image)
     return lines
+
+
+def shape_and_classes(cfg: DictConfig) -> tuple[tuple[int, ...], int]:
+    """The H×W×C of the source's images, and how many classes there are. Raises InputError if it cannot be read."""
+    if sources.is_named(cfg.prepare.source):
+        named = sources.shape_of_named(cfg.prepare.source, ReadOptions.of(cfg.prepare))
+        return named.image, named.classes
+    kept = _kept(cfg)
+    if kept:
+        return tuple(kept.image_shape), kept.meta.classes
+    read = _read_for(cfg).shape
+    return read.image, read.classes
 
 
 def prepare_once(cfg: DictConfig, folder: Path) -> PreparedData:

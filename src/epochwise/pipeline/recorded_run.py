@@ -14,7 +14,7 @@ from epochwise.common.files import file_digest, write_bytes
 from epochwise.common.paths import find_root, main_root
 from epochwise.common.terminal import duration
 from epochwise.config.limits import check_network
-from epochwise.config.schema import parameter_keys, parameters
+from epochwise.config.schema import is_parameter, parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.pipeline.directories import state_store
 from epochwise.pipeline.step_progress import StepProgress
@@ -26,6 +26,7 @@ from epochwise.tracking.description import describe_run
 from epochwise.tracking.recorder_thread import NullRecorder, Recorder, create_recorder
 from epochwise.tracking.server import is_remote, server_identity
 from epochwise.training.history import METRICS
+from epochwise.training.network_source import is_own
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
 
 if TYPE_CHECKING:
@@ -109,9 +110,14 @@ def recorded_run(
 ) -> Iterator[RecordedRun]:
     """Begin a run; at the end it is FINISHED, FAILED or KILLED, in run.json and in MLflow.
 
-    Raises RunError if MLflow does not have all of the run and `tracking.required` asks for that.
+    Raises InputError, before anything is written, if the network cannot be built or trained on the data, and RunError
+    if MLflow does not have all of the run and `tracking.required` asks for that.
     """
     check_network(cfg, data.image_shape)
+    if is_own(cfg.model.network):
+        from epochwise.training.network_check import check_own_network  # imports TensorFlow
+
+        check_own_network(cfg, data.image_shape, data.meta.classes)
     root, lineage = main_root(), trace_lineage(find_root(), cfg, overrides)
     record = _new_record(cfg, data, lineage, name, sweep_id)
     server = server_identity(root) if cfg.tracking.enabled else None
@@ -160,7 +166,7 @@ def print_result(metrics: dict[str, float], recorder: Recorder | NullRecorder) -
 def run_name(overrides: list[str]) -> str:
     """What the overrides vary, by the last word of each key: `epochs=12 dense_dropout=0.5`."""
     plain = (override.lstrip("+~").partition("=") for override in overrides)
-    return " ".join(f"{key.split('.')[-1]}={value}" for key, _, value in plain if key in parameter_keys())
+    return " ".join(f"{key.split('.')[-1]}={value}" for key, _, value in plain if is_parameter(key))
 
 
 def _new_record(cfg: DictConfig, data: PreparedData, lineage: Lineage, name: str, sweep_id: str) -> RunRecord:

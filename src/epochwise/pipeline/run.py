@@ -10,6 +10,7 @@ from epochwise.config.schema import parameters
 from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, prepared_for
 from epochwise.pipeline.recorded_run import print_result, recorded_run, run_name
 from epochwise.runs.directory import RunDirectory
+from epochwise.training.network_source import is_own
 from epochwise.trajectory.identity import fingerprint
 
 
@@ -45,8 +46,15 @@ def run_configuration(
 
 def _plan(cfg: DictConfig, directory: Path) -> str:
     """What is going to be run, in a line."""
-    model, train = cfg.model, cfg.train
-    network = f"{model.filters[0]} and {model.filters[1]} filters of {model.kernel_size}×{model.kernel_size}"
-    dropout = f"dropout {model.conv_dropout:g} and {model.dense_dropout:g}"
+    train = cfg.train
     how = f"batches of {train.batch_size}, learning rate {train.learning_rate:g}, {train.precision}, seed {cfg.seed}"
-    return f"{train.epochs} epochs on {cfg.prepare.source}: {network}, {dropout}, {how}; in {display_path(directory)}"
+    what = f"{train.epochs} epochs on {cfg.prepare.source}: {_network(cfg.model)}"
+    return f"{what}, {how}; in {display_path(directory)}"
+
+
+def _network(model: DictConfig) -> str:
+    """The network, and with what it is built."""
+    if is_own(model.network):
+        return " ".join([model.network, *(f"{name}={value}" for name, value in model.parameters.items())])
+    filters = f"{model.filters[0]} and {model.filters[1]} filters of {model.kernel_size}×{model.kernel_size}"
+    return f"{filters}, dropout {model.conv_dropout:g} and {model.dense_dropout:g}"

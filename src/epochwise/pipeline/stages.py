@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.schema import parameters
+from epochwise.pipeline.checks import check_network_watched
 from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, open_prepared, prepare_once
 from epochwise.pipeline.directories import MODELS, PREPARED, pipeline_run
 from epochwise.pipeline.model_record import keep_record, restore_record
@@ -26,9 +27,11 @@ def prepare_stage(cfg: DictConfig) -> None:
 def train_stage(cfg: DictConfig) -> None:
     """Write models, from data/prepared.
 
-    Raises InputError if the prepared data is not what `cfg` asks for, and RunError if the training fails.
+    Raises InputError if the prepared data is not what `cfg` asks for or the network cannot be trained, and RunError if
+    the training fails.
     """
     root, run = find_root(), pipeline_run()
+    check_network_watched(cfg)
     data = open_prepared(root / PREPARED, cfg.prepare)
     overrides = changed_parameters(root, cfg)
     with recorded_run(cfg, data, run, overrides, run_name(overrides) or "baseline") as this:
@@ -65,8 +68,10 @@ def evaluate_stage(cfg: DictConfig) -> None:
 
 
 def _check_trained_with(cfg: DictConfig, trained: DictConfig) -> None:
-    wanted = {key: value for key, value in parameters(cfg).items() if key.startswith(("model.", "train."))}
-    used = {key: OmegaConf.select(trained, key) for key in wanted}
-    other = [f"{key}={used[key]}" for key in wanted if used[key] != wanted[key]]
+    wanted, used = (
+        {key: value for key, value in parameters(given).items() if key.startswith(("model.", "train."))}
+        for given in (cfg, trained)
+    )
+    other = [f"{key}={used.get(key)}" for key in wanted if used.get(key) != wanted[key]]
     if other:
         raise InputError(f"{MODELS}: was trained with {', '.join(other)}, not with what is asked for; train again")

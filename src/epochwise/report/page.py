@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from epochwise.config.schema import parameter_keys
+from epochwise.config.schema import OWN_PARAMETERS, parameter_keys
 from epochwise.evaluation.class_metrics import class_metrics
 from epochwise.report import charts
 from epochwise.report.content import Report, ReportedRun, ReportedSetting
@@ -159,7 +159,9 @@ def _page_data(report: Report, run_labels: list[str]) -> str:
     """What the script compares, as JSON that can stand in a script element."""
     images: dict[str, str] = {}
     numbers: dict[str, int] = {}  # of data sets
-    runs = []
+    runs: list[dict[str, object]] = []
+    own = (key for run in report.runs for key in run.parameters if key.startswith(f"{OWN_PARAMETERS}."))
+    keys = list(dict.fromkeys([*(key for key in parameter_keys() if key != OWN_PARAMETERS), *own]))
     setting_of = [number for number, setting in enumerate(report.settings) for _ in setting.runs]
     for place, (run, label) in enumerate(zip(report.runs, run_labels, strict=True)):
         data = numbers.setdefault(run.record.data_sha256, len(numbers))
@@ -175,7 +177,7 @@ def _page_data(report: Report, run_labels: list[str]) -> str:
                 "id": run.id,
                 "folder": run.folder,
                 "data": data,
-                "parameters": [charts.shown(run.parameters.get(key, "")) for key in parameter_keys()],
+                "parameters": [charts.shown(run.parameters.get(key, "")) for key in keys],
                 "metrics": {name: value for name, value in run.metrics.items() if isinstance(value, (int, float))},
                 "history": [
                     [row["loss"], row["accuracy"], row["val_loss"], row["val_accuracy"]] for row in run.history
@@ -191,5 +193,5 @@ def _page_data(report: Report, run_labels: list[str]) -> str:
                 "commit": run.record.git_commit,
             }
         )
-    content = {"keys": parameter_keys(), "runs": runs, "images": images}
+    content = {"keys": keys, "runs": runs, "images": images}
     return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")

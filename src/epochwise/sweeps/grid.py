@@ -10,8 +10,9 @@ from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.compose import load_jobs
-from epochwise.config.schema import parameter_keys, parameters, run_setting_keys
+from epochwise.config.schema import parameters, run_setting_keys
 from epochwise.pipeline.datasets import check_data, describe_changes, prepared_for
+from epochwise.pipeline.own_networks import check_builds
 from epochwise.pipeline.recorded_run import run_name
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import fingerprint
@@ -77,24 +78,38 @@ def point_names(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 
 def varied_parameters(points: Sequence[Point]) -> list[str]:
-    """The parameters that differ between points, in the order in which they were typed, then in that of params.yaml."""
+    """The parameters that differ between points, in the order in which they were typed, then in that of params.yaml.
+
+    Of an own network's, only those that all points have.
+    """
     typed = [override.key_or_group for override in overrides.parse(points[0].overrides)]
-    keys = dict.fromkeys(key for key in (*typed, *parameter_keys()) if key in parameter_keys())
+    common = set.intersection(*(set(point.parameters) for point in points))
+    keys = dict.fromkeys(key for key in (*typed, *points[0].parameters) if key in common)
     values = {key: {json.dumps(point.parameters[key]) for point in points} for key in keys}
     return [key for key, different in values.items() if len(different) > 1]
 
 
 def _check_data(jobs: Sequence[Sequence[str]], configs: Sequence[DictConfig], values: Sequence[dict[str, Any]]) -> None:
-    """Check each job's configuration against its data, once for all jobs that have the same data and network."""
+    """Check each job's configuration against its data, once for all jobs that have the same data and network.
+
+    Own networks are built once all else is right.
+    """
     problems: dict[str, str] = {}
-    lines = []
-    for typed, cfg, given in zip(jobs, configs, values, strict=True):
+    found = []
+    for cfg, given in zip(configs, values, strict=True):
         key = _select(given, ("prepare.", "model."))
         if key not in problems:
             problems[key] = _data_problem(cfg)
-        if problems[key]:
-            lines.append(f"{' '.join(typed)}: {problems[key]}" if len(jobs) > 1 else problems[key])
-    if lines:
+        found.append(problems[key])
+    _refuse(jobs, found)
+    _refuse(jobs, check_builds(configs))
+
+
+def _refuse(jobs: Sequence[Sequence[str]], problems: Sequence[str]) -> None:
+    """Raise InputError with a line for each job that has a problem."""
+    pairs = [(typed, problem) for typed, problem in zip(jobs, problems, strict=True) if problem]
+    if pairs:
+        lines = [f"{' '.join(typed)}: {problem}" if len(jobs) > 1 else problem for typed, problem in pairs]
         raise InputError("\n".join(lines))
 
 
@@ -123,4 +138,4 @@ def _prepare(cfg: DictConfig) -> tuple[str | None, str]:
 
 def _select(values: dict[str, Any], prefix: str | tuple[str, ...]) -> str:
     """The parameters whose keys start with `prefix`, as one text that can be compared."""
-    return json.dumps([value for key, value in values.items() if key.startswith(prefix)])
+    return json.dumps({key: value for key, value in values.items() if key.startswith(prefix)})

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from epochwise.common.files import file_digest
-from epochwise.config.schema import parameters
+from epochwise.config.schema import OWN_PARAMETERS, parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.runs.lineage import Lineage
 from epochwise.tracking.server import DESCRIPTION_TAG
@@ -19,10 +19,12 @@ from epochwise.trajectory.identity import PROCESS
 ALWAYS_SHOWN = (  # parameters that are logged even if a run does not vary them; config.yaml has all of them
     "seed",
     "prepare.source",
+    "model.network",
     "model.conv_dropout",
     "model.dense_dropout",
     "train.epochs",
     "train.batch_size",
+    "train.optimizer",
     "train.learning_rate",
     "train.precision",
 )
@@ -33,7 +35,11 @@ def describe_run(cfg: DictConfig, lineage: Lineage, data: PreparedData, sweep_id
     """Parameters, tags and data set of a run. `sweep_id` is empty for a run that no sweep has started."""
     varied = {override.lstrip("+").partition("=")[0] for override in lineage.overrides}
     return {
-        "params": {key: value for key, value in parameters(cfg).items() if key in ALWAYS_SHOWN or key in varied},
+        "params": {
+            key: value
+            for key, value in parameters(cfg).items()
+            if key in ALWAYS_SHOWN or key in varied or key.startswith(OWN_PARAMETERS)
+        },
         "tags": _origin_tags(lineage, sweep_id)
         | {"mlflow.user": _user()}
         | SOURCE_TAGS

@@ -51,7 +51,7 @@ def log_served_model(server: Server, run_id: str, path: Path, image_shape: list[
 
     trained = load_model(path)
     scale = keras.layers.Rescaling(1 / 255, name="pixels")
-    served = keras.Sequential([keras.Input(image_shape, name="image"), scale, *trained.layers])
+    served = keras.Sequential([keras.Input(image_shape, name="image"), scale, trained])
     return str(_log_new(experiment_id, run_id, SERVED, _content(served, image_shape, classes)).model_id)
 
 

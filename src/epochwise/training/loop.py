@@ -1,7 +1,7 @@
 """The training loop: one epoch after the other, from any epoch on.
 
-All randomness is a function of (seed, epoch, step): an epoch's order is a stateless shuffle of (seed, epoch), and the
-seed state of the first dropout layer counts the steps. So a training can go on from its variables after any epoch.
+All randomness is a function of (seed, epoch, step): an epoch's order and its augmentation are drawn by (seed, epoch),
+and the seed states of dropout layers count the steps. So a training can go on from its variables after any epoch.
 """
 
 import math
@@ -14,11 +14,12 @@ from omegaconf import DictConfig
 
 from epochwise.common.errors import RunError
 from epochwise.data.prepared import Arrays, PreparedData
+from epochwise.training.augment import augments, transformed, transforms
 from epochwise.training.backend import configure, keras, tf
 from epochwise.training.history import History
 from epochwise.training.learning_rate import learning_rate
-from epochwise.training.network import build_model, training_pass
-from epochwise.training.optimizer import FusedAdam
+from epochwise.training.network import build_model, minimized_loss, training_pass_of
+from epochwise.training.optimizer import make_optimizer
 from epochwise.training.order import epoch_order
 from epochwise.training.scoring import Scorer, accuracy
 
@@ -29,11 +30,15 @@ class Training:
     """A network and its data, trained for as many epochs as `history` has rows."""
 
     def __init__(self, cfg: DictConfig, data: PreparedData) -> None:
-        """Build the network from `cfg.seed`. Raises InputError if this process computes with other `train.threads`."""
+        """Build the network from `cfg.seed`.
+
+        Raises InputError if this process computes with other `train.threads`, or if an own network cannot be built.
+        """
         configure(cfg.train.threads)
         self.cfg, self.data = cfg, data
         self.model = build_model(cfg.model, data.image_shape, data.meta.classes, cfg.train.precision, cfg.seed)
-        self.optimizer = FusedAdam(cfg.train.learning_rate)
+        configure(cfg.train.threads)  # undoes what an own network's file may have set
+        self.optimizer = make_optimizer(cfg.train)
         self.optimizer.build(self.model.trainable_variables)
         self.scorer = Scorer(self.model)
         self.steps_per_epoch = math.ceil(data.meta.train_images / cfg.train.batch_size)
@@ -43,7 +48,14 @@ class Training:
     def epoch_trainer(self) -> "EpochTrainer":
         """Made, and the images read, when the first epoch is trained: a run may have all its epochs from states."""
         images, labels = self.data.arrays("train")
-        return EpochTrainer(self.model, self.optimizer, self.cfg.train.batch_size, images, labels)
+        return EpochTrainer(self.model, self.optimizer, self.cfg, images, labels)
+
+    def changes(self, epoch: int) -> tf.Tensor | None:
+        """The `transforms` of the training images in an epoch; None if they are not augmented."""
+        augment, images = self.cfg.train.augment, self.data.meta.train_images
+        if not augments(augment):
+            return None
+        return tf.constant(transforms(augment, self.cfg.seed, epoch, images, self.data.image_shape))
 
     @cached_property
     def _validation(self) -> Arrays:
@@ -60,7 +72,7 @@ class Training:
             started = time.monotonic()
             self.optimizer.learning_rate = learning_rate(self.cfg.train, epoch)
             order = epoch_order(self.data.meta.train_images, self.cfg.seed, epoch)
-            loss, correct = trainer.train(order, partial(after_steps, epoch))
+            loss, correct = trainer.train(order, partial(after_steps, epoch), self.changes(epoch))
             probabilities, val_loss = self.scorer.score(images, labels)
             if not math.isfinite(loss + val_loss):
                 raise RunError(f"training diverged in epoch {epoch} (loss {loss}); lower train.learning_rate")
@@ -86,33 +98,45 @@ class EpochTrainer:
     """Trains a network for one epoch after the other, by a graph that gathers its own batches."""
 
     def __init__(
-        self, model: keras.Model, optimizer: FusedAdam, batch_size: int, images: np.ndarray, labels: np.ndarray
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        cfg: DictConfig,
+        images: np.ndarray,
+        labels: np.ndarray,
     ) -> None:
         """`images` are float32 N×H×W×C, `labels` one-hot N×classes."""
-        self.image_count, self.batch_size = len(images), batch_size
+        self.image_count, self.batch_size = len(images), cfg.train.batch_size
+        batch_size, training_pass = self.batch_size, training_pass_of(cfg.model.network)
         weights, cross_entropy = model.trainable_variables, keras.losses.CategoricalCrossentropy()
         images, labels = tf.constant(images), tf.constant(labels)
         totals = tf.Variable([0, 0], dtype=tf.float64)  # losses of all images, and how many were classified correctly
 
         @tf.function
-        def train_batches(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> None:
+        def train_batches(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor, changes: tf.Tensor | None) -> None:
             for step in tf.range(first, last):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
                 batch, truth = tf.gather(images, chosen), tf.gather(labels, chosen)
+                if changes is not None:
+                    batch = transformed(batch, tf.gather(changes, chosen))
                 with tf.GradientTape() as tape:
                     probabilities = training_pass(model, batch)
                     loss = cross_entropy(truth, probabilities)
-                optimizer.apply(tape.gradient(loss, weights), weights)
+                    minimized = minimized_loss(model, loss)
+                optimizer.apply(tape.gradient(minimized, weights), weights)
                 correct = tf.math.count_nonzero(tf.argmax(probabilities, 1) == tf.argmax(truth, 1))
                 loss = tf.cast(loss, tf.float64) * tf.cast(tf.size(chosen), tf.float64)
                 totals.assign_add([loss, tf.cast(correct, tf.float64)])
 
         self._totals, self._train_batches = totals, train_batches
 
-    def train(self, order: tf.Tensor, after_steps: Callable[[int], None]) -> tuple[float, float]:
+    def train(
+        self, order: tf.Tensor, after_steps: Callable[[int], None], changes: tf.Tensor | None = None
+    ) -> tuple[float, float]:
         """Train on all images in `order` (N indices); returns the mean loss and the accuracy, as Keras's `fit` does.
 
-        `after_steps` gets how many steps are done, many times an epoch.
+        `after_steps` gets how many steps are done, many times an epoch. `changes` are the `transforms` of the images,
+        if they are augmented. An own network's regularizers are not part of the loss.
         """
         self._totals.assign([0, 0])
         steps, steps_per_call = (
@@ -121,7 +145,7 @@ class EpochTrainer:
         )
         for first in range(0, steps, steps_per_call):
             last = min(first + steps_per_call, steps)
-            self._train_batches(order, tf.constant(first), tf.constant(last))
+            self._train_batches(order, tf.constant(first), tf.constant(last), changes)
             after_steps(last)
         loss, correct = self._totals.numpy() / self.image_count
         return float(loss), float(correct)

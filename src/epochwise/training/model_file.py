@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +25,13 @@ def weights_sha256(model: keras.Model) -> str:
     return sha256.hexdigest()
 
 
-def save_model(model: keras.Sequential, path: Path) -> None:
+def save_model(model: keras.Model, path: Path) -> None:
     """Write a `.keras` file for prediction: the same bytes for the same weights.
 
     The model must not be compiled: such a file would also hold the optimizer's moments, twice as large as the weights.
     Keras writes today's date into the file twice, as metadata and as the date of the zip members; both are replaced by
-    a date in 1980.
+    a date in 1980. Objects that several layers share, such as a precision, it names by their place in memory; they are
+    numbered instead.
     """
     saved = io.BytesIO()
     with replacing(path) as temporary:
@@ -38,8 +41,17 @@ def save_model(model: keras.Sequential, path: Path) -> None:
                 content = original.read(name)
                 if name == "metadata.json":
                     content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}).encode()
+                elif name == "config.json":
+                    content = _with_numbered_objects(content)
                 archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
         temporary.write_bytes(saved.getvalue())
+
+
+def _with_numbered_objects(config: bytes) -> bytes:
+    numbers: dict[bytes, int] = {}
+    return re.sub(
+        rb'(?<="shared_object_id": )\d+', lambda found: b"%d" % numbers.setdefault(found[0], len(numbers) + 1), config
+    )
 
 
 def load_model(path: Path) -> keras.Model:
@@ -49,3 +61,20 @@ def load_model(path: Path) -> keras.Model:
     except Exception as error:  # zip, JSON, HDF5 and Keras's own errors, because a file can hold anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable Keras model ({reason})") from error
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """A copy of a model that computes in float32, in which its weights are, whatever it was trained in."""
+    copy = keras.saving.deserialize_keras_object(_with_float32(keras.saving.serialize_keras_object(model)))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _with_float32(saved: Any) -> Any:
+    """A saved model, float32 in place of every precision that has bfloat16 in it."""
+    if isinstance(saved, dict):
+        return {
+            key: "float32" if key == "dtype" and "bfloat16" in str(value) else _with_float32(value)
+            for key, value in saved.items()
+        }
+    return [_with_float32(item) for item in saved] if isinstance(saved, (list, tuple)) else saved

@@ -1,24 +1,34 @@
-"""The CNN of the MNIST write-up, and what a training step computes of it."""
+"""The CNN of the MNIST write-up or an own network, and what a training step computes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from omegaconf import DictConfig
 
+from epochwise.common.paths import find_root
 from epochwise.training.backend import keras, tf
 from epochwise.training.dropout import dropout
+from epochwise.training.network_source import is_own, read_source
+from epochwise.training.own_network import build_own
 
 
-def build_model(
-    model: DictConfig, image_shape: Sequence[int], classes: int, precision: str, seed: int
-) -> keras.Sequential:
-    """Two convolutions, pooling, two dropouts, two dense layers: 1,199,882 weights for 28×28×1 images and 10 classes.
+def build_model(model: DictConfig, image_shape: Sequence[int], classes: int, precision: str, seed: int) -> keras.Model:
+    """The network that `model` describes, for images of H×W×C.
 
     `seed` decides the initial weights and the units that dropout drops, so Python's, NumPy's and Keras's global
-    generators are set to it. The last layer computes in float32 in every precision, as Keras's guide to mixed
-    precision asks for a softmax.
+    generators are set to it. Raises InputError if `model.network` names a file that builds no network.
     """
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
+    if is_own(model.network):
+        return build_own(read_source(model.network, find_root()), model, image_shape, classes, precision)
+    return _writeup_network(model, image_shape, classes, precision)
+
+
+def _writeup_network(model: DictConfig, image_shape: Sequence[int], classes: int, precision: str) -> keras.Sequential:
+    """Two convolutions, pooling, two dropouts, two dense layers: 1,199,882 weights for 28×28×1 images and 10 classes.
+
+    The last layer computes in float32 in every precision, as Keras's guide to mixed precision asks for a softmax.
+    """
     layers = keras.layers
     return keras.Sequential(
         [
@@ -36,6 +46,11 @@ def build_model(
     )
 
 
+def training_pass_of(network: str) -> Callable[[keras.Model, tf.Tensor], tf.Tensor]:
+    """What gives the probabilities (N×classes) that a network is trained by; `network` is the value of its key."""
+    return _layers_one_by_one if is_own(network) else training_pass
+
+
 def training_pass(model: keras.Sequential, images: tf.Tensor) -> tf.Tensor:
     """The probabilities (N×classes) that `model(images, training=True)` gives, computed with less work.
 
@@ -50,3 +65,13 @@ def training_pass(model: keras.Sequential, images: tf.Tensor) -> tf.Tensor:
     if dropouts:
         x = dropout(x, [layer.rate for layer in dropouts], dropouts[0].seed_generator.next())
     return probabilities(dense(x))
+
+
+def minimized_loss(model: keras.Model, loss: tf.Tensor) -> tf.Tensor:
+    """The mean cross-entropy of a batch, and what an own network's regularizers add to it in this pass."""
+    penalties = [tf.cast(penalty, loss.dtype) for penalty in model.losses]
+    return tf.add_n([loss, *penalties]) if penalties else loss
+
+
+def _layers_one_by_one(model: keras.Model, images: tf.Tensor) -> tf.Tensor:
+    return model(images, training=True)

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from epochwise.common.errors import RunError
 from epochwise.common.files import file_digest
+from epochwise.common.paths import find_root
+from epochwise.config.schema import NETWORK, OWN_PARAMETERS
+from epochwise.training.network_source import NetworkSource, is_own, read_source
 
 Identity = dict[str, Any]
 
@@ -74,12 +77,58 @@ def training_code() -> dict[str, str]:
     return {path.relative_to(package).as_posix(): file_digest(path) for path in files}
 
 
+def check_network_code(network: str) -> None:
+    """Raise RunError if an own network's files were edited after their hashes were taken: it may be built of either."""
+    if is_own(network) and _hashed(read_source(network, find_root())) != network_code(network):
+        raise RunError(f"{network} was edited while this process ran; start it again")
+
+
+def network_code(network: str) -> dict[str, str]:
+    """SHA-256 of each file of an own network; of the write-up's, which is in training/, there is none."""
+    return _network(network, find_root())[1] if is_own(network) else {}
+
+
 def _shared_identity(parameters: Mapping[str, Any], data_sha256: str) -> Identity:
-    deciding = {key: value for key, value in parameters.items() if key.startswith(("model.", "train.", "seed"))}
-    without_effect = [] if parameters["train.decay_every"] else ["train.decay_factor"]
-    for key in ("train.epochs", "train.cooldown_epochs", *without_effect):
+    deciding = {key: value for key, value in parameters.items() if key.startswith(("train.", "seed"))}
+    for key in ("train.epochs", "train.cooldown_epochs", *_without_effect(parameters)):
         del deciding[key]
-    return {"parameters": deciding, "data": data_sha256, **PROCESS}
+    code = network_code(parameters[NETWORK])
+    own = {"network": code} if code else {}
+    return {"parameters": _network_parameters(parameters) | deciding, "data": data_sha256, **own, **PROCESS}
+
+
+def _without_effect(parameters: Mapping[str, Any]) -> list[str]:
+    """Keys of parameters that no step of the training reads, whatever their values are."""
+    keys = [] if parameters["train.decay_every"] else ["train.decay_factor"]
+    if parameters["train.optimizer"] == "sgd":
+        keys += ["train.beta_1", "train.beta_2", "train.epsilon"]
+    return keys
+
+
+def _network_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The network and what it is built with: those parameters that its function takes."""
+    of_model = {key: value for key, value in parameters.items() if key.startswith("model.")}
+    own = {key.removeprefix(f"{OWN_PARAMETERS}."): key for key in of_model if key.startswith(OWN_PARAMETERS)}
+    shared = {key.removeprefix("model."): key for key in of_model if key not in (NETWORK, *own.values())}
+    network = parameters[NETWORK]
+    if not is_own(network):
+        return {NETWORK: network} | {key: of_model[key] for key in shared.values()}
+    source, _ = _network(network, find_root())
+    taken = source.given(
+        {name: of_model[key] for name, key in shared.items()}, {name: of_model[key] for name, key in own.items()}
+    )
+    return {NETWORK: source.name} | {(shared | own)[name]: value for name, value in taken.items()}
+
+
+@functools.cache
+def _network(network: str, root: Path) -> tuple[NetworkSource, dict[str, str]]:
+    """An own network's source and the hashes of its files, read once, so that a process knows one identity of it."""
+    source = read_source(network, root)
+    return source, _hashed(source)
+
+
+def _hashed(source: NetworkSource) -> dict[str, str]:
+    return {name: file_digest(source.root / name) for name in source.files}
 
 
 def _processor() -> dict[str, str]:

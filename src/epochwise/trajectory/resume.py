@@ -10,7 +10,7 @@ from epochwise.config.schema import parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.training.history import History
 from epochwise.training.loop import Training
-from epochwise.trajectory.identity import Segment, check_code, segments
+from epochwise.trajectory.identity import Segment, check_code, check_network_code, segments
 from epochwise.trajectory.states import State, StateStore
 
 
@@ -48,11 +48,13 @@ def train(
     number, or if the code that trains was edited while this process started.
     """
     check_code()
+    parts = segments(parameters(cfg), data.sha256)
     run = _Resumed(Training(cfg, data), report, report_steps)
+    check_network_code(cfg.model.network)
     if store is None:
         run.fit(cfg.train.epochs, None)
     else:
-        run.advance(store, segments(parameters(cfg), data.sha256))
+        run.advance(store, parts)
     return run.training
 
 

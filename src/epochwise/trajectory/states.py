@@ -72,7 +72,7 @@ class StateStore:
         """Keep the state after the last epoch of `history`. If the disk refuses, print a warning."""
         stream = io.BytesIO()
         rows = np.array([[row[column] for column in COLUMNS] for row in history])
-        arrays = {f"variable_{index:03}": value for index, value in enumerate(variables)}
+        arrays = {f"variable_{index:06}": value for index, value in enumerate(variables)}
         np.savez(stream, allow_pickle=False, history=rows, seconds=np.array(seconds), **arrays)
         content = stream.getvalue()
         name = f"{len(history):05}-{hashlib.sha256(content).hexdigest()}.npz"
