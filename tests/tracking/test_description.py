@@ -85,6 +85,6 @@ def test_the_data_set_has_dvcs_md5_and_all_of_meta_json(project):
     assert dataset["md5"] == hashlib.md5(data.archive.read_bytes()).hexdigest()
     assert list(dataset["meta"]) == [
         *("prepare", "source", "image_shape", "classes"),
-        *("train_images", "validation_images", "test_images", "sha256", "class_names"),
+        *("train_images", "validation_images", "test_images", "sha256", "class_names", "image_style"),
     ]
     assert dataset["meta"]["prepare"]["source"] == "digits"

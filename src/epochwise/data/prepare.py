@@ -14,6 +14,7 @@ from epochwise.common.files import file_digest, replacing, write_json
 from epochwise.data.prepared import ARCHIVE, META, Arrays, DataMeta, PreparedData
 from epochwise.data.sources import class_names, content_identity, load_images
 from epochwise.data.split import split
+from epochwise.data.style import style_of
 
 
 def prepare(cfg: DictConfig, folder: Path, cache: Path) -> PreparedData:
@@ -45,6 +46,7 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path) -> PreparedData:
         test_images=len(images.x_test),
         sha256=file_digest(folder / ARCHIVE),
         class_names=names,
+        image_style=style_of(parts["test"][0]).as_json(),
     )
     write_json(folder / META, asdict(meta))
     return PreparedData(folder, meta)

@@ -29,14 +29,16 @@ class DataMeta:
     test_images: int
     sha256: str  # of data.npz
     class_names: list[str] = field(default_factory=list)  # empty if the source gives none
+    image_style: dict[str, Any] = field(default_factory=dict)  # see data/style.py; empty in data of earlier versions
 
     @staticmethod
     def read(folder: Path) -> "DataMeta":
         """Raises InputError if meta.json does not exist or does not describe prepared data."""
         values = read_json(folder / META)
         values.setdefault("class_names", [])  # data that was prepared before there were names
+        values.setdefault("image_style", {})  # data that was prepared before its look was kept
         types: dict[str, Any] = {"prepare": dict, "sha256": str, "source": (str, type(None))}
-        types |= {"image_shape": list, "class_names": list}
+        types |= {"image_shape": list, "class_names": list, "image_style": dict}
         given: dict[str, Any] = {item.name: values.get(item.name) for item in fields(DataMeta)}
         for name, value in given.items():
             if not isinstance(value, types.get(name, int)):
