@@ -36,7 +36,7 @@ OTHERS = {  # first bytes of files that are often taken for pictures, and what t
 }
 HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis", b"hevc")
 MAX_PIXELS = 50_000_000  # more than most cameras' pictures have; decoded within seconds
-LONGEST_SIDE = 640  # pixels that a picture is reduced to before it is looked at
+LONGEST_SIDE = 512  # pixels that a picture is reduced to before it is looked at
 VISIBLE = 128  # of 255: pixels that are less opaque are taken for transparent
 PAPER_SPREAD = 90  # of 255: visible pixels that differ by more show ink on something
 

@@ -18,6 +18,7 @@ FAINT = 5.0  # less than that is noise
 THRESHOLD = 0.3  # of the ink's strength: weaker is shadow or noise
 ISOLATED = 0.2  # difference in 0…1 from all neighbours that only salt and pepper has
 ISOLATED_SHARE = 0.001  # share of such pixels from which on they are removed
+SAME_COLOUR = 0.08  # pixels whose channels differ by less from those of the paper, at its brightness, have no colour
 GREY_ENOUGH = 0.6  # brightness is used unless a colour channel shows the ink clearer by more than this
 
 
@@ -57,16 +58,24 @@ def ink_maps(pixels: np.ndarray, window: float) -> list[InkMap]:
     picture is calmer.
     """
     size = max(3, round(window * min(pixels.shape[:2])) | 1)
-    grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32) if pixels.shape[2] == 3 else pixels[..., 0]
-    channels = [grey, *(pixels[..., number] for number in range(3))] if pixels.shape[2] == 3 else [grey]
-    if len(channels) > 1 and max(np.abs(channel - grey).max() for channel in channels) < 0.05:
-        channels = [grey]
     maps = []
     for bright in (False, True):
-        found = [_ink_map(1 - channel if bright else channel, size, bright) for channel in channels]
+        found = [_ink_map(1 - channel if bright else channel, size, bright) for channel in _channels(pixels)]
         best = max(found, key=lambda one: one.clarity)
         maps.append(found[0] if found[0].clarity >= GREY_ENOUGH * best.clarity else best)
     return sorted(maps, key=lambda one: one.unrest)
+
+
+def _channels(pixels: np.ndarray) -> list[np.ndarray]:
+    """The brightness of pixels H×W×C, first, and each colour channel, unless all of them show the same."""
+    if pixels.shape[2] == 1:
+        return [pixels[..., 0]]
+    grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+    channels = [pixels[..., number] for number in range(3)]
+    shown = [grey * np.median(channel) / max(float(np.median(grey)), 1e-3) for channel in channels]
+    if max(np.percentile(np.abs(one - two), 99.8) for one, two in zip(channels, shown, strict=True)) < SAME_COLOUR:
+        return [grey]
+    return [grey, *channels]
 
 
 def _ink_map(pixels: np.ndarray, size: int, bright: bool) -> InkMap:
@@ -93,5 +102,6 @@ def _paper(pixels: np.ndarray, size: int) -> np.ndarray:
     """The brightness that the paper has at each pixel, also under ink that is narrower than `size` pixels."""
     from scipy.ndimage import grey_closing  # takes a moment to import
 
-    padded = np.pad(pixels, size, constant_values=0)
-    return grey_closing(padded, size=(size, size))[size:-size, size:-size]
+    padded = np.pad(pixels, size // 2 + 1, constant_values=0)
+    inside = slice(size // 2 + 1, -(size // 2 + 1))
+    return grey_closing(padded, size=(size, size))[inside, inside]

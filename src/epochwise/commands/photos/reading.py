@@ -200,7 +200,8 @@ def _with_strokes_of(strength: np.ndarray, style: ImageStyle) -> np.ndarray:
     scale = DRAWN_SIDE / max(cut.shape)
     drawn = _resized(cut[..., None], (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale))))
     drawn = ((drawn[..., 0] - 0.2) / 0.6).clip(0, 1)
-    thickness = stroke_thickness(drawn) / max(1, longer_side(drawn))
+    small = _placed(drawn[..., None], style)[..., 0]
+    thickness = stroke_thickness(small) / max(1, longer_side(small))
     if style.stroke.holds(thickness):
         return drawn
     growth = (style.stroke.median - thickness) * DRAWN_SIDE / 2
