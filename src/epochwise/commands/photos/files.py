@@ -141,7 +141,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
     grey = np.asarray(opaque.convert("L"), np.float64)
     if visible.all() or not visible.any():
         matte = 255
-    elif body_thickness(visible) > 0.5 and np.ptp(np.percentile(grey[visible], (2, 98))) > PAPER_SPREAD:
+    elif body_thickness(visible) > 0.5 and np.ptp(np.percentile(grey[visible], (0.3, 99.7))) > PAPER_SPREAD:
         matte = round(_edge_brightness(grey, visible))  # a sheet that was cut out: it goes on in its own colour
     else:
         matte = 0 if grey[visible].mean() > 127 else 255

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SHORTEST_SIDE = 224  # pixels to which a smaller picture is enlarged, so that windows of a few pixels mean something
-WINDOWS = (0.6, 0.35, 0.2)  # of the shorter side: wider than the ink, narrower than what light and shadow do
+WINDOWS = (0.35, 0.6, 0.2)  # of the shorter side: wider than the ink, narrower than what light and shadow do
 SMOOTHING = (0.8, 1.6, 3.0)  # pixels, the first that is enough
 CLEAR = 9.0  # how many deviations of the noise ink must stand out to need no more smoothing
 FAINT = 5.0  # less than that is noise

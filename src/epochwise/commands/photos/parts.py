@@ -42,6 +42,7 @@ class Chosen:
     """What is taken for the digit."""
 
     mask: np.ndarray  # H×W
+    parts: int
     several: bool  # there is another thing of a digit's size
     cut: bool  # it touches the picture's edge
     beside: float  # ink that is left out, without specks and what touches the edge, as a share of the ink that is taken
@@ -70,7 +71,7 @@ def choose_parts(strength: np.ndarray, mask: np.ndarray) -> Chosen | None:
     ink = sum(part.ink for part in taken)
     beside = sum(part.ink for part in others if not part.touches) / max(ink, 1e-6)
     chosen = np.isin(labels, [part.number for part in taken])
-    return Chosen(chosen, several, any(part.touches for part in taken), beside)
+    return Chosen(chosen, len(taken), several, any(part.touches for part in taken), beside)
 
 
 def _parts(strength: np.ndarray, labels: np.ndarray) -> list[Part]:

@@ -27,6 +27,9 @@ MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of cha
 IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
 DRAWN_SIDE = 160  # pixels of the longer side at which strokes are made thicker or thinner
 BLOB = 0.5  # of the longer side: what has a thicker place is no stroke
+FULL, SLIM = 0.65, 0.45  # what fills more of its box is no stroke either, but that a box as slim as that is a bar
+MOST_COVERED = 0.5  # of the picture: what covers more is the paper
+MOST_PARTS = 4  # more are no digit but a texture
 LEFT = 0.05  # of the ink: if removing lines leaves less, they were the content
 FAINT = 6.0  # deviations of the noise: ink that stands out by less may be none
 SMALLEST = 8  # pixels: the longer side of something that is small
@@ -172,9 +175,14 @@ def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | Non
     if ink.clarity < FAINT:
         doubts.append("hardly any contrast")
         implausible += 4
-    if body_thickness(chosen.mask) > BLOB:
+    box = chosen.mask[top:low, left:right]
+    full = box.mean() > FULL and min(box.shape) > SLIM * max(box.shape)
+    if full or body_thickness(chosen.mask) > BLOB or ink.mask.mean() > MOST_COVERED:
         doubts.append("no strokes found")
         implausible += 3
+    if chosen.parts > MOST_PARTS:
+        doubts.append("in many parts")
+        implausible += 1
     if not style.aspect.low / ASPECT <= aspect <= style.aspect.high * ASPECT:
         doubts.append("wider than the model knows" if aspect > style.aspect.median else "narrower than the model knows")
         implausible += 1
