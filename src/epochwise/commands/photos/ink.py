@@ -26,6 +26,7 @@ GREY_ENOUGH = 0.6  # brightness is used unless a colour channel shows the ink cl
 class InkMap:
     """How strongly each pixel stands out from the paper."""
 
+    brightness: np.ndarray  # H×W, of the paper and the ink, in the channel that shows the ink
     strength: np.ndarray  # H×W, about 0 on paper and noise, 1 where the ink is as strong as it gets
     contrast: float  # of the strongest ink, in 0…1 of the paper's brightness
     clarity: float  # deviations of the noise that the ink stands out
@@ -85,7 +86,8 @@ def _ink_map(pixels: np.ndarray, size: int, bright: bool) -> InkMap:
     for sigma in SMOOTHING:
         smooth = gaussian_filter(pixels, sigma)
         paper = _paper(smooth, size)
-        depth = 1 - smooth / np.maximum(paper, 0.05)
+        # By the root: in a shadow ink is less strong than in the light, but so is the texture of a dark desk.
+        depth = (paper - smooth) / np.sqrt(np.maximum(paper, 0.05))
         depth -= np.median(depth)
         noise = 1.4826 * float(np.median(np.abs(depth))) + 1e-3
         peak = float(depth.max())
@@ -95,7 +97,7 @@ def _ink_map(pixels: np.ndarray, size: int, bright: bool) -> InkMap:
     floor = min(3 * noise, 0.5 * typical)
     strength = ((depth - floor) / max(typical - floor, 1e-6)).clip(0, 1)
     unrest = float(np.abs(np.diff(paper, axis=0)).mean() + np.abs(np.diff(paper, axis=1)).mean())
-    return InkMap(strength.astype(np.float32), typical, peak / noise, unrest, bright)
+    return InkMap(smooth, strength.astype(np.float32), typical, peak / noise, unrest, bright)
 
 
 def _paper(pixels: np.ndarray, size: int) -> np.ndarray:

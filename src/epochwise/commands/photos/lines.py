@@ -79,8 +79,8 @@ def _remove_line(strength: np.ndarray, centre: np.ndarray, thickest: int) -> Non
     thickness = below - above - 1
     if not present.any():
         return
-    usual = float(np.median(thickness[present]))
-    removed = present & (thickness <= CROSSING * usual + 1)
+    usual = float(np.percentile(thickness[present], 25))  # strokes may lie on much of the line
+    removed = present & (thickness <= min(CROSSING * usual + 1, thickest))
     run = (order > above) & (order < below) & removed & inside
     columns = np.broadcast_to(np.arange(strength.shape[1]), rows.shape)
     strength[rows[run], columns[run]] = 0

@@ -27,8 +27,10 @@ MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of cha
 IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
 DRAWN_SIDE = 160  # pixels of the longer side at which strokes are made thicker or thinner
 BLOB = 0.5  # of the longer side: what has a thicker place is no stroke
-FULL, SLIM = 0.65, 0.45  # what fills more of its box is no stroke either, but that a box as slim as that is a bar
+FULL, SLIM = 0.72, 0.45  # what fills more of its box is no stroke either, but that a box as slim as that is a bar
 MOST_COVERED = 0.5  # of the picture: what covers more is the paper
+AROUND = 0.3  # of the longer side: how far around the content its surroundings go
+LIKE = 0.3  # share of the surroundings that is as bright as the content from which on it is no ink
 MOST_PARTS = 4  # more are no digit but a texture
 LEFT = 0.05  # of the ink: if removing lines leaves less, they were the content
 FAINT = 6.0  # deviations of the noise: ink that stands out by less may be none
@@ -148,13 +150,36 @@ def _find_content(pixels: np.ndarray, style: ImageStyle, enlargement: float) -> 
     """The most plausible content of pixels H×W×C; None if there is no ink at all."""
     best: _Found | None = None
     for window in WINDOWS:
-        for ink in ink_maps(pixels, window):
-            found = _examine(ink, style, enlargement)
-            if found and (best is None or found.implausible < best.implausible):
+        both = [_examine(ink, style, enlargement) for ink in ink_maps(pixels, window)]
+        for found in filter(None, both):
+            # Equally plausible are a sheet and what is written on it: the latter is meant.
+            nested = best is not None and found.implausible == best.implausible == 0 and _is_within(found, best)
+            if best is None or found.implausible < best.implausible or nested:
                 best = found
-            if best and not best.implausible:
-                return best
+        if best and not best.implausible:
+            return best
     return best
+
+
+def _is_within(inner: _Found, outer: _Found) -> bool:
+    left, top, right, low = box_of(inner.chosen.mask)
+    outer_left, outer_top, outer_right, outer_low = box_of(outer.chosen.mask)
+    return outer_left <= left and outer_top <= top and right <= outer_right and low <= outer_low
+
+
+def _like_its_surroundings(ink: InkMap, mask: np.ndarray) -> bool:
+    """Whether what lies around the content is as bright as the content: then this is the paper between the strokes."""
+    left, top, right, low = box_of(mask)
+    reach = round(AROUND * max(right - left, low - top))
+    around = ink.brightness[max(0, top - reach) : low + reach, max(0, left - reach) : right + reach]
+    box = np.zeros(ink.brightness.shape, bool)
+    box[top:low, left:right] = True
+    outside = around[~box[max(0, top - reach) : low + reach, max(0, left - reach) : right + reach]]
+    if not outside.size:
+        return False
+    own = float(np.median(ink.brightness[mask]))
+    contrast = float(np.abs(np.percentile(ink.brightness[top:low, left:right], (2, 98)) - own).max())
+    return bool((np.abs(outside - own) < contrast / 3).mean() > LIKE)
 
 
 def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | None:
@@ -180,6 +205,9 @@ def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | Non
     if full or body_thickness(chosen.mask) > BLOB or ink.mask.mean() > MOST_COVERED:
         doubts.append("no strokes found")
         implausible += 3
+    if _like_its_surroundings(ink, chosen.mask):
+        doubts.append("no strokes found")
+        implausible += 3
     if chosen.parts > MOST_PARTS:
         doubts.append("in many parts")
         implausible += 1
@@ -196,7 +224,7 @@ def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | Non
         implausible += 1
     if max(right - left, low - top) / enlargement < SMALLEST:
         doubts.append("very small")
-    return _Found(ink, kept, chosen, tuple(doubts), implausible)
+    return _Found(ink, kept, chosen, tuple(dict.fromkeys(doubts)), implausible)
 
 
 def _with_strokes_of(strength: np.ndarray, style: ImageStyle) -> np.ndarray:
