@@ -25,16 +25,17 @@ from epochwise.data.style import (
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of channels
 IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
-DRAWN_SIDE = 160  # pixels of the longer side at which strokes are made thicker or thinner
+DRAWN_SIDE = 160  # pixels that the longer side has at least when strokes are made thicker or thinner
 BLOB = 0.5  # of the longer side: what has a thicker place is no stroke
 FULL, SLIM = 0.72, 0.45  # what fills more of its box is no stroke either, but that a box as slim as that is a bar
 MOST_COVERED = 0.5  # of the picture: what covers more is the paper
+WEAK = 0.3  # of the contrast of bright ink: if dark ink has less, it is none, and the other way round
 AROUND = 0.3  # of the longer side: how far around the content its surroundings go
 LIKE = 0.3  # share of the surroundings that is as bright as the content from which on it is no ink
 MOST_PARTS = 4  # more are no digit but a texture
 LEFT = 0.05  # of the ink: if removing lines leaves less, they were the content
 FAINT = 6.0  # deviations of the noise: ink that stands out by less may be none
-SMALLEST = 8  # pixels: the longer side of something that is small
+SMALLEST = 10  # pixels: the longer side of something that is small
 ASPECT = 1.25  # times wider or narrower than the model's images are, and the content has another shape
 SEVERAL = "more than one thing in it"
 
@@ -150,8 +151,10 @@ def _find_content(pixels: np.ndarray, style: ImageStyle, enlargement: float) -> 
     """The most plausible content of pixels H×W×C; None if there is no ink at all."""
     best: _Found | None = None
     for window in WINDOWS:
-        both = [_examine(ink, style, enlargement) for ink in ink_maps(pixels, window)]
-        for found in filter(None, both):
+        inks = ink_maps(pixels, window)
+        strongest = max(ink.contrast for ink in inks)
+        inks = [ink for ink in inks if ink.contrast > WEAK * strongest]
+        for found in filter(None, [_examine(ink, style, enlargement) for ink in inks]):
             # Equally plausible are a sheet and what is written on it: the latter is meant.
             nested = best is not None and found.implausible == best.implausible == 0 and _is_within(found, best)
             if best is None or found.implausible < best.implausible or nested:
@@ -202,7 +205,10 @@ def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | Non
         implausible += 4
     box = chosen.mask[top:low, left:right]
     full = box.mean() > FULL and min(box.shape) > SLIM * max(box.shape)
-    if full or body_thickness(chosen.mask) > BLOB or ink.mask.mean() > MOST_COVERED:
+    side = max(box.shape) / enlargement
+    if side < SMALLEST:
+        doubts.append("very small")
+    elif full or body_thickness(chosen.mask) > BLOB or ink.mask.mean() > MOST_COVERED:
         doubts.append("no strokes found")
         implausible += 3
     if _like_its_surroundings(ink, chosen.mask):
@@ -222,8 +228,6 @@ def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | Non
     if chosen.beside > BESIDE and SEVERAL not in doubts:
         doubts.append("other marks around it")
         implausible += 1
-    if max(right - left, low - top) / enlargement < SMALLEST:
-        doubts.append("very small")
     return _Found(ink, kept, chosen, tuple(dict.fromkeys(doubts)), implausible)
 
 
@@ -233,14 +237,14 @@ def _with_strokes_of(strength: np.ndarray, style: ImageStyle) -> np.ndarray:
 
     left, top, right, low = box_of(strength > THRESHOLD)
     cut = strength[top:low, left:right]
-    scale = DRAWN_SIDE / max(cut.shape)
+    scale = max(1.0, DRAWN_SIDE / max(cut.shape))
     drawn = _resized(cut[..., None], (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale))))
     drawn = ((drawn[..., 0] - 0.2) / 0.6).clip(0, 1)
     small = _placed(drawn[..., None], style)[..., 0]
     thickness = stroke_thickness(small) / max(1, longer_side(small))
     if style.stroke.holds(thickness):
         return drawn
-    growth = (style.stroke.median - thickness) * DRAWN_SIDE / 2
+    growth = (style.stroke.median - thickness) * max(drawn.shape) / 2
     padding = max(1, round(growth) + 1)
     mask = np.pad(drawn > 0.5, padding)
     if not mask.any():
