@@ -244,7 +244,7 @@ def _with_strokes_of(strength: np.ndarray, style: ImageStyle) -> np.ndarray:
     thickness = stroke_thickness(small) / max(1, longer_side(small))
     if style.stroke.holds(thickness):
         return drawn
-    growth = (style.stroke.median - thickness) * max(drawn.shape) / 2
+    growth = (style.stroke.median * longer_side(drawn) - stroke_thickness(drawn)) / 2
     padding = max(1, round(growth) + 1)
     mask = np.pad(drawn > 0.5, padding)
     if not mask.any():
