@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 TABLE = "table"
+WIDEST = 10_000  # characters: wider than any table, to find out how wide one is
 DECIMALS = 6  # of a probability in csv and json
 
 
@@ -61,7 +62,7 @@ def print_table(rows: list[Prediction]) -> None:
         table.add_column(head, justify="left" if head == "hint" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for _, cell in _cells(row)))
-    needed = console.measure(table).maximum
+    needed = Console(width=WIDEST, height=1).measure(table).maximum
     if not console.is_terminal:  # a file has no width
         console.width = max(console.width, needed)
     if needed <= console.width:
