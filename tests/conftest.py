@@ -176,7 +176,7 @@ def plain_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from epochwise.evaluation import figures
 
-    def save(figure: pyplot.Figure, path: Path) -> None:
+    def save(figure: pyplot.Figure, path: Path, software: str = "") -> None:
         write_text(path, "")
         pyplot.close(figure)
 

@@ -357,14 +357,16 @@ IDX_FOLDERS = [
     Case("no gzip", gzipped(b"plain"), IDX, "not a readable IDX file"),
 ]
 PICTURES = [
-    Case("no picture", nothing, PREDICT, "photo.png: not a readable PNG or JPEG"),
-    Case("an empty picture", write("photo.png", b""), PREDICT, "photo.png: not a readable PNG or JPEG"),
-    Case("a cut off picture", write("photo.png", png(size=(300, 300))[:60]), PREDICT, "photo.png: not a readable PNG"),
-    Case("a picture of text", write("photo.png", "no picture"), PREDICT, "photo.png: not a readable PNG or JPEG"),
-    Case("10¹⁰ declared pixels", write("photo.png", big_png()), PREDICT, "photo.png"),
+    Case("no picture", nothing, PREDICT, "photo.png: not there"),
+    Case("an empty picture", write("photo.png", b""), PREDICT, "photo.png: is empty"),
     Case(
-        "a picture in another format", write("photo.png", b"GIF89a" + b"\0" * 50), PREDICT, "not a readable PNG or JPEG"
+        "a cut off picture", write("photo.png", png(size=(300, 300))[:60]), PREDICT, "photo.png: not a readable picture"
     ),
+    Case("a picture of text", write("photo.png", "no picture"), PREDICT, "photo.png: not a picture in a known format"),
+    Case("10¹⁰ declared pixels", write("photo.png", big_png()), PREDICT, "photo.png: has more than 50,000,000 pixels"),
+    Case("a damaged GIF", write("photo.png", b"GIF89a" + b"\0" * 50), PREDICT, "photo.png: not a readable picture"),
+    Case("a picture in another format", write("photo.png", b"%PDF-1.7"), PREDICT, "photo.png: is a PDF; PNG, JPEG"),
+    Case("a folder of pictures", write("photo.png/a.png", png()), PREDICT, "photo.png: is a folder; give the pictures"),
     Case("a good picture, no model", write("photo.png", png()), PREDICT, "models/model.keras: not there; train first"),
     Case(
         "a picture and --random", write("photo.png", png()), (*PREDICT, "--random", "1"), "give pictures, or --random N"

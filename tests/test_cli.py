@@ -14,7 +14,10 @@ from conftest import clean_environment
         (["train", "train.epoch=1"], "error: command line: unknown key train.epoch; did you mean train.epochs?"),
         (["train"], "no prepared data here; run `dvc repro prepare` first"),
         (["evaluate"], "no prepared data here; run `dvc repro prepare` first"),
-        (["predict", "--random", "3"], "models/model.keras: not there; train first, with `dvc repro`, or name a run"),
+        (
+            ["predict", "--random", "3"],
+            "models/model.keras: not there; train first, with `dvc repro`, or with `epochwise run`",
+        ),
         (["predict", "--random", "0"], "--random must be 1 or more, got 0"),
         (["predict", "--random", "3", "--seed", "-1"], "--seed must be 0 or more, got -1"),
         (["predict", "--random", "3", "--out", "x.xyz"], "--out must be a .png in a folder that exists"),

@@ -18,7 +18,10 @@ COMMANDS = {
     "compare": ["[SWEEP|RUN]...", "--sweep ID", "--format table|markdown|csv|json", "-h --help"],
     "runs": ["[CONDITION]...", "--sort COLUMN", "--limit N", "--format table|markdown|csv|json", "-h --help"],
     "report": ["[SWEEP|RUN]", "-h --help"],
-    "predict": ["[IMAGE]...", "--random N", "--seed INTEGER", "--model champion|RUN_ID|PATH", "--out PNG", "-h --help"],
+    "predict": [
+        *("[IMAGE]...", "--random N", "--seed INTEGER", "--model champion|RUN_ID|PATH", "--out PNG"),
+        *("--format table|json|csv", "-h --help"),
+    ],
     "export": ["[champion|RUN_ID|PATH]", "--out ONNX", "-h --help"],
     "promote": ["[RUN_ID]", "--sweep ID", "--force", "--params", "--data", "-h --help"],
     "publish": ["[RUN_DIR]...", "-h --help"],

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from hypothesis.extra import numpy as arrays
 from image_files import idx, npz
 from PIL import Image
 
-from epochwise.commands.photos import ImageStyle, read_photo
+from epochwise.commands.photos.reading import read_photo
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json
 from epochwise.config import overrides
 from epochwise.data.idx import read_idx
 from epochwise.data.images import ReadOptions
 from epochwise.data.sources import load_source
+from epochwise.data.style import ImageStyle, Spread, style_of
 from epochwise.training.history import COLUMNS, read_history, write_history
 from epochwise.trajectory.states import StateStore
 
@@ -153,16 +155,34 @@ def test_a_value_as_an_override_is_that_value(value):
     assert plain == value or str(plain) == str(value)
 
 
+def style_like(image: np.ndarray) -> ImageStyle:
+    """The style of images of which this one, H×W in 0…1, is one."""
+    anywhere = Spread(0, 0.5, 1)
+    style = style_of(image[None, ..., None].astype(np.float32))
+    return replace(style, background=0.0, extent=anywhere, across=anywhere, down=anywhere)
+
+
 @given(IMAGES)
-def test_a_picture_of_the_models_size_keeps_its_pixels(folder, values):
-    assume(values[0].any())  # a blank one is refused
+def test_a_picture_of_the_models_size_and_look_keeps_its_pixels(folder, values):
+    assume(values[0].max() > 127)  # a blank one is refused, a faint one is redrawn
     height, width = values.shape[1:]
     dark = np.zeros((height + 2, width + 2), np.uint8)
     dark[1:-1, 1:-1] = values[0]
     Image.fromarray(dark).save(folder / "p.png")
-    read, inverted = read_photo(folder / "p.png", ImageStyle((*dark.shape, 1), False, 0.5, (0.5, 0.5)))
-    assert not inverted
-    np.testing.assert_array_equal(read[..., 0], dark.astype(np.float32) / np.float32(255))
+    reading = read_photo(folder / "p.png", "p.png", style_like(dark / 255))
+    assert not reading.inverted
+    np.testing.assert_array_equal(reading.image[..., 0], dark.astype(np.float32) / np.float32(255))
+
+
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 4]))))
+def test_any_picture_becomes_an_image_or_is_blank(folder, values):
+    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(folder / "a.png")
+    letter = np.zeros((12, 10), np.float32)
+    letter[2:10, 4:6] = letter[2:4, 2:8] = 1
+    with contextlib.suppress(InputError):
+        image = read_photo(folder / "a.png", "a.png", style_like(letter)).image
+        assert (image.shape, image.dtype) == ((12, 10, 1), np.float32)
+        assert np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1
 
 
 @given(st.data())
@@ -171,5 +191,4 @@ def test_a_damaged_picture_is_read_or_refused(folder, data):
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(whole, "PNG")
     (folder / "d.png").write_bytes(data.draw(damaged(whole.getvalue())))
     with contextlib.suppress(InputError):
-        read, _ = read_photo(folder / "d.png", ImageStyle((9, 7, 1), False, 0.7, (0.5, 0.5)))
-        assert read.shape == (9, 7, 1)
+        assert read_photo(folder / "d.png", "d.png", style_like(np.eye(9, 7))).image.shape == (9, 7, 1)

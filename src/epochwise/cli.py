@@ -23,6 +23,7 @@ from epochwise.common.processes import exit_on_sigterm
 
 COMPLETION = "_EPOCHWISE_COMPLETE"  # the variable by which a shell asks for completions
 FORMATS = ("table", "markdown", "csv", "json")
+PREDICTION_FORMATS = ("table", "json", "csv")
 OUTPUTS_REMOVED = " (once that is mended, `dvc checkout --force` brings back the outputs that DVC has removed)"
 
 
@@ -208,14 +209,16 @@ def report(wanted: str | None, typed_in: Path) -> None:
     shell_complete=_completer("complete_models"),
 )
 @click.option("--out", default="predictions.png", show_default=True, metavar="PNG", help="The picture to write.")
+@click.option("--format", "form", type=click.Choice(PREDICTION_FORMATS), default="table", show_default=True)
 @in_project
 def predict(
-    images: tuple[str, ...], count: int | None, seed: int | None, model: str | None, out: str, typed_in: Path
+    images: tuple[str, ...], count: int | None, seed: int | None, model: str | None, out: str, form: str, typed_in: Path
 ) -> None:
-    """Classify pictures (PNG or JPEG), or random test images, with a model."""
+    """Classify pictures (PNG, JPEG, WebP, BMP, GIF, TIFF, AVIF), or random test images, with a model."""
     from epochwise.commands.predict import predict
 
-    predict([typed_in / image for image in images], count, _path_or_id(typed_in, model), seed, typed_in / out)
+    photos = [typed_in / image for image in images]
+    predict(photos, count, _path_or_id(typed_in, model), seed, typed_in / out, form, typed_in)
 
 
 @epochwise.command("export", short_help="Write a model as ONNX.")

@@ -1,77 +1,325 @@
-"""A user's picture, made to look like the images that the model was trained on."""
+"""A user's picture, made to look like the images that the model was trained on, or called doubtful."""
+
+import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from epochwise.commands.photos import read_photo, style_of
+from epochwise.commands.photos.reading import SEVERAL, Reading, read_photo
 from epochwise.common.errors import InputError
+from epochwise.data.style import ImageStyle, style_of
+
+SIDE = 120  # of the pictures below
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    """Bright strokes on dark, whose longer side takes 20 of 28 pixels, as in MNIST."""
+    """Bright strokes on dark, whose longer side takes 20 of 28 pixels, as in MNIST: a letter T."""
     made = np.zeros((5, 28, 28, 1), np.float32)
-    made[:, 4:24, 14:18] = 1
-    made[:, 4:8, 10:22] = 1
+    made[:, 4:24, 14:17] = 1
+    made[:, 4:7, 10:21] = 1
     return made
 
 
-def paper(image: np.ndarray, size: tuple[int, int], scale: int, at: tuple[int, int]) -> Image.Image:
-    """The content of the image in ink on white paper."""
-    ink = Image.fromarray(255 - (image[4:24, 10:22, 0] * 255).astype(np.uint8)).resize((12 * scale, 20 * scale))
-    sheet = Image.new("L", size, 250)
-    sheet.paste(ink, at)
-    return sheet
+@pytest.fixture(scope="module")
+def style(images) -> ImageStyle:
+    return style_of(images)
 
 
-@pytest.mark.parametrize(("size", "scale", "at"), [((600, 400), 4, (30, 250)), ((90, 110), 5, (15, 5))])
-def test_ink_on_paper_of_any_size_becomes_a_test_image(images, tmp_path, size, scale, at):
-    paper(images[0], size, scale, at).save(tmp_path / "p.png")
-    style = style_of(images)
-    assert (style.shape, style.bright_background, round(style.extent * 28)) == ((28, 28, 1), False, 20)
-    read, inverted = read_photo(tmp_path / "p.png", style)
-    assert inverted
-    assert np.abs(read - images[0]).mean() < 0.05
+@pytest.fixture
+def read(tmp_path, style) -> Callable[..., Reading]:
+    def read_made(made: np.ndarray | Image.Image, suffix: str = ".png", **options) -> Reading:
+        picture = made if isinstance(made, Image.Image) else Image.fromarray(np.rint(made.clip(0, 255)).astype("uint8"))
+        picture.save(tmp_path / f"p{suffix}", **options)
+        return read_photo(tmp_path / f"p{suffix}", f"p{suffix}", style)
+
+    return read_made
 
 
-@pytest.mark.parametrize("mode", ["L", "I;16"])
-def test_a_thin_stroke_and_sixteen_bits_are_seen(images, tmp_path, mode):
-    sheet = np.full((600, 600), 250, np.uint8)
-    sheet[50:550, 300:306] = 10
-    picture = Image.fromarray(sheet if mode == "L" else sheet.astype(np.uint16) * 257)
+def letter(size: int = 60, at: tuple[int, int] = (42, 25), shape: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
+    """Ink in 0…1 in the shape of the test images, `size` pixels high, at (left, top)."""
+    ink = Image.new("L", (shape[1], shape[0]))
+    left, top = at
+    draw, thick = ImageDraw.Draw(ink), round(size * 3 / 20)
+    draw.rectangle((left, top, left + round(size * 11 / 20) - 1, top + thick - 1), fill=255)
+    draw.rectangle((left + round(size / 5), top, left + round(size / 5) + thick - 1, top + size - 1), fill=255)
+    return np.asarray(ink, float) / 255
+
+
+def paper(ink: np.ndarray) -> np.ndarray:
+    return 250 - 240 * ink
+
+
+def lamp(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return paper(letter()) * (0.4 + 0.6 * across)
+
+
+def vignette(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return paper(letter()) * (1 - 1.2 * ((across - 0.5) ** 2 + (down - 0.5) ** 2))
+
+
+def soft_shadow(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return paper(letter()) * (1 - 0.5 / (1 + np.exp((0.5 - across) / 0.03)))
+
+
+def hard_shadow(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return paper(letter()) * np.where(down > 0.6, 0.55, 1)
+
+
+def sheet_on_a_desk(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return np.pad(paper(letter()), ((25, 30), (20, 40)), constant_values=70)
+
+
+def small_sheet_on_a_desk(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return np.pad(paper(letter(30, (45, 45))), 90, constant_values=60)
+
+
+def frame_at_the_edge(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    made = np.zeros((SIDE, SIDE))
+    made[2:-2, 2:-2] = paper(letter())[2:-2, 2:-2]
+    return made
+
+
+def frame_inside(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    made = np.pad(letter(), 12)
+    made[5:7, 5:-5] = made[-7:-5, 5:-5] = 1
+    made[5:-5, 5:7] = made[5:-5, -7:-5] = 1
+    return paper(made)
+
+
+def specks(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    ink = letter()
+    ink[2:5, 2:5] = ink[110:113, 60:62] = ink[60:62, 100:102] = 1
+    return paper(ink)
+
+
+def ruled(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    rule = np.zeros((SIDE, SIDE))
+    rule[7::18] = 1
+    return np.minimum(paper(letter()), 250 - 130 * rule)
+
+
+def squared(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    rule = np.zeros((240, 240))
+    rule[7::25] = rule[:, 3::25] = 1
+    return np.minimum(paper(letter(120, (84, 50), (240, 240))), 250 - 110 * rule)
+
+
+def low_contrast(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return 200 - 25 * letter()
+
+
+def noise(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return paper(letter()) + np.random.default_rng(0).normal(0, 35, (SIDE, SIDE))
+
+
+def salt_and_pepper(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    hit = np.random.default_rng(0).random((SIDE, SIDE))
+    return np.where(hit < 0.02, 0, np.where(hit > 0.98, 255, paper(letter())))
+
+
+def blackboard(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return (60 + 30 * across + 160 * letter()) + np.random.default_rng(0).normal(0, 4, (SIDE, SIDE))
+
+
+def yellow_marker(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return 255 - letter()[..., None] * np.array([0, 10, 230])
+
+
+def red_on_green(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return np.array([90, 160, 90]) + letter()[..., None] * np.array([120, -110, -20])
+
+
+def small_in_a_corner(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return paper(letter(10, (20, 17), (28, 28)))
+
+
+KINDS = [lamp, vignette, soft_shadow, hard_shadow, sheet_on_a_desk, small_sheet_on_a_desk, frame_at_the_edge]
+KINDS += [frame_inside, specks, ruled, squared, low_contrast, noise, salt_and_pepper, blackboard, yellow_marker]
+KINDS += [red_on_green, small_in_a_corner]
+
+
+def is_the_letter(image: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether two images show the same, apart from a pixel's shift and the softness of edges."""
+    shifts = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]
+    return min(np.abs(np.roll(image, shift, (0, 1)) - expected).mean() for shift in shifts) < 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_what_is_written_is_found_whatever_is_around_it(images, read, kind):
+    down, across = np.mgrid[:SIDE, :SIDE] / SIDE
+    assert is_the_letter(read(kind(across, down)).image, images[0])
+
+
+@pytest.mark.parametrize(
+    ("size", "at", "shape"), [(80, (30, 250), (400, 600)), (60, (15, 5), (90, 110)), (20, (5, 4), (28, 28))]
+)
+def test_ink_on_paper_of_any_size_becomes_a_test_image_without_a_doubt(images, read, size, at, shape):
+    reading = read(paper(letter(size, at, shape)))
+    assert reading.inverted and reading.doubts == ()
+    assert is_the_letter(reading.image, images[0])
+
+
+@pytest.mark.parametrize("thickness", [2, 5, 30, 50])
+def test_thin_and_thick_strokes_become_as_thick_as_the_models(style, read, thickness):
+    made = np.full((400, 300), 240.0)
+    made[50:350, 150 : 150 + thickness] = made[50 : 50 + thickness, 80:220] = 20
+    image = read(made).image[..., 0]
+    assert abs(image[12:20].sum(axis=1).mean() - 3) < 0.8  # pixels that the stem takes
+
+
+def test_a_picture_that_looks_like_a_test_image_keeps_its_pixels(images, read):
+    reading = read(images[0, ..., 0] * 255)
+    np.testing.assert_array_equal(reading.image, images[0])
+    assert (reading.inverted, reading.doubts) == (False, ())
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "F"])
+def test_sixteen_bits_and_fractions_are_not_cut_off(images, read, mode):
+    values = paper(letter())
+    made = {"L": values.astype(np.uint8), "I;16": (values * 16).astype(np.uint16), "F": (values / 255).astype("f4")}
+    picture = Image.fromarray(made[mode])
     assert picture.mode == mode
-    picture.save(tmp_path / "p.png")
-    read, inverted = read_photo(tmp_path / "p.png", style_of(images))
-    assert inverted
-    rows = np.flatnonzero(read[..., 0].max(axis=1) > 0.5)
-    assert rows[-1] + 1 - rows[0] == 20 and (read[..., 0].max(axis=0) > 0.5).sum() == 1
+    assert is_the_letter(read(picture, ".tif").image, images[0])
 
 
-def test_content_of_a_coloured_picture_is_scaled_and_placed(images, tmp_path):
-    coloured = np.concatenate([images, images * 0, images * 0], axis=3)
-    sheet = Image.new("RGB", (300, 300))
-    sheet.paste((255, 0, 0), (20, 30, 60, 90))
-    sheet.save(tmp_path / "p.png")
-    read, inverted = read_photo(tmp_path / "p.png", style_of(coloured))
-    assert not inverted and read.shape == (28, 28, 3)
-    assert read[..., 1:].max() == 0
-    rows, columns = (np.flatnonzero(read[..., 0].max(axis=axis) > 0.5) for axis in (1, 0))
-    assert (rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]) == (20, 13)
-    # The test images' centre of mass is 16 pixels across and 11.7 down.
-    assert abs(rows[0] - (11.7 - 10)) < 1 and abs(columns[0] - (16 - 6.5)) < 1
+@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 255, 0), (0, 0, 0), (200, 30, 30)])
+def test_ink_on_a_transparent_picture_stands_out(images, read, colour):
+    made = np.zeros((SIDE, SIDE, 4), np.uint8)
+    made[..., 3] = letter() * 255
+    made[letter() > 0, :3] = colour
+    assert is_the_letter(read(Image.fromarray(made)).image, images[0])
 
 
-def test_without_a_plain_background_all_of_it_is_kept(images, tmp_path):
+def test_a_sheet_that_was_cut_out_is_paper_all_over(images, read):
+    made = np.zeros((SIDE + 80, SIDE + 80, 4), np.uint8)
+    made[40:-40, 40:-40, :3] = paper(letter())[..., None]
+    made[40:-40, 40:-40, 3] = 255
+    assert is_the_letter(read(Image.fromarray(made)).image, images[0])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".gif", ".tif", ".pgm"])
+def test_the_usual_formats_are_read(images, read, suffix):
+    assert is_the_letter(read(paper(letter()), suffix).image, images[0])
+
+
+def test_of_an_animation_the_first_frame_is_read(images, read):
+    first, second = (Image.fromarray(made.astype(np.uint8)) for made in (paper(letter()), np.full((SIDE, SIDE), 250)))
+    reading = read(first, ".gif", save_all=True, append_images=[second])
+    assert is_the_letter(reading.image, images[0])
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(6, Image.Transpose.ROTATE_90), (3, Image.Transpose.ROTATE_180)])
+def test_a_picture_is_turned_as_its_exif_data_says(images, read, orientation, turn):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = Image.fromarray(paper(letter()).astype(np.uint8)).transpose(turn)
+    assert is_the_letter(read(turned, ".jpg", exif=exif).image, images[0])
+
+
+def two(gap: int) -> np.ndarray:
+    made = letter(60, (20, 30), (140, 200))
+    return paper(np.maximum(made, letter(60, (20 + 33 + gap, 30), (140, 200))))
+
+
+DOUBTS = {
+    SEVERAL: [two(10), two(60), paper(np.pad(letter(), ((0, 90), (0, 0))) + np.pad(letter(), ((90, 0), (0, 0))))],
+    "cut off at the edge": [paper(letter())[:, 50:], paper(letter())[:60]],
+    "no strokes found": [255 - 240 * (np.hypot(*(np.mgrid[:SIDE, :SIDE] - 60)) < 40)],
+    "hardly any contrast": [np.random.default_rng(0).normal(128, 30, (SIDE, SIDE))],
+    "very small": [paper(letter(7, (150, 40), (200, 300)))],
+}
+
+
+@pytest.mark.parametrize(
+    ("doubt", "made"), [(doubt, made) for doubt, pictures in DOUBTS.items() for made in pictures], ids=str
+)
+def test_what_may_be_read_wrongly_is_said(read, doubt, made):
+    assert doubt in read(made).doubts
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
+def test_a_blank_sheet_is_refused(read, mode):
+    with pytest.raises(InputError, match=r"p.png: is blank; there is nothing to classify"):
+        read(Image.new(mode, (300, 200), 255 if mode == "L" else (255,) * len(mode)))
+
+
+PDF, JXL = b"%PDF-1.7\n%" + b"x" * 80, b"\xff\x0a" + b"x" * 80
+REFUSED = {
+    "missing.png": (None, "missing.png: not there"),
+    "empty.png": (b"", "empty.png: is empty"),
+    "scan.pdf": (PDF, "scan.pdf: is a PDF; PNG, JPEG, WebP, BMP, GIF, TIFF, AVIF, PPM are read"),
+    "p.jxl": (JXL, "p.jxl: is a JPEG XL; PNG, JPEG"),
+    "notes.png": (b"no picture", "notes.png: not a picture in a known format; PNG, JPEG"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_picture_is_refused_by_what_it_is(tmp_path, style, name):
+    content, message = REFUSED[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        read_photo(tmp_path / name, name, style)
+    assert str(refused.value).startswith(message) and "\n" not in str(refused.value)
+
+
+def test_a_folder_is_refused_with_the_way_to_give_its_pictures(tmp_path, style):
+    with pytest.raises(InputError, match=r"photos: is a folder; give the pictures in it, such as photos/\*.png"):
+        read_photo(tmp_path, "photos", style)
+
+
+def test_a_picture_that_is_cut_off_is_called_damaged(tmp_path, style):
+    content = io.BytesIO()
+    Image.fromarray(paper(letter()).astype(np.uint8)).save(content, "PNG")
+    (tmp_path / "p.png").write_bytes(content.getvalue()[:-90])
+    with pytest.raises(InputError, match="p.png: not a readable picture, it is damaged"):
+        read_photo(tmp_path / "p.png", "p.png", style)
+
+
+# Other styles than bright writing on dark in grey
+
+
+def test_writing_in_colour_keeps_its_colour(images, tmp_path):
+    style = style_of(np.concatenate([images, images * 0, images * 0], axis=3))
+    made = np.zeros((SIDE, SIDE, 3), np.uint8)
+    made[..., 0] = letter() * 255
+    Image.fromarray(made).save(tmp_path / "p.png")
+    reading = read_photo(tmp_path / "p.png", "p.png", style)
+    assert not reading.inverted and reading.image.shape == (28, 28, 3)
+    assert reading.image[..., 1:].max() == 0
+    assert is_the_letter(reading.image[..., :1], images[0])
+
+
+def test_things_keep_their_shades(tmp_path):
+    """What fills its box, such as clothes, is scaled and placed, and its grey is left as it is."""
+    thing = np.zeros((5, 28, 28, 1), np.float32)
+    thing[:, 4:24, 4:24] = 0.6
+    style = style_of(thing)
+    assert not style.is_writing
+    made = np.full((200, 300), 255, np.uint8)
+    made[50:150, 30:130] = 255 - 150
+    Image.fromarray(made).save(tmp_path / "p.png")
+    reading = read_photo(tmp_path / "p.png", "p.png", style)
+    assert reading.inverted and reading.doubts == ()
+    assert np.abs(reading.image - thing[0] * (150 / 255) / 0.6).mean() < 0.01
+
+
+def test_all_of_a_thing_is_kept_without_a_plain_background_and_that_is_said(tmp_path):
+    thing = np.zeros((5, 28, 28, 1), np.float32)
+    thing[:, 4:24, 4:24] = 0.6
     ramp = np.tile(np.linspace(0, 255, 200).astype(np.uint8), (100, 1))
     Image.fromarray(ramp).save(tmp_path / "p.png")
-    read, _ = read_photo(tmp_path / "p.png", style_of(images))
-    middle = read[14, :, 0]
+    reading = read_photo(tmp_path / "p.png", "p.png", style_of(thing))
+    middle = reading.image[14, :, 0]
     assert np.ptp(middle) > 0.9 and (abs(np.diff(middle)) < 0.1).all()
+    assert reading.doubts == ("background not plain",)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_a_blank_sheet_is_refused(images, tmp_path, mode):
-    Image.new(mode, (300, 200), 255 if mode == "L" else (255,) * len(mode)).save(tmp_path / "p.png")
-    with pytest.raises(InputError, match="p.png: is blank"):
-        read_photo(tmp_path / "p.png", style_of(images))
+def test_a_style_is_the_same_after_it_was_written_and_read(style):
+    assert ImageStyle.from_json(style.as_json(), "run.json") == style
+    for damaged in ({}, style.as_json() | {"extent": "wide"}, style.as_json() | {"shape": [28]}):
+        with pytest.raises(InputError, match="run.json: does not say how the images look"):
+            ImageStyle.from_json(damaged, "run.json")

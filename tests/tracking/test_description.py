@@ -86,5 +86,6 @@ def test_the_data_set_has_dvcs_md5_and_all_of_meta_json(project):
     assert list(dataset["meta"]) == [
         *("prepare", "source", "image_shape", "classes"),
         *("train_images", "validation_images", "test_images", "sha256", "class_names", "conversions", "notes"),
+        "image_style",
     ]
     assert dataset["meta"]["prepare"]["source"] == "digits"

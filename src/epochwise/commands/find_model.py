@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from epochwise.common.errors import InputError
-from epochwise.common.paths import main_root
+from epochwise.common.paths import display_path, main_root
 from epochwise.config.compose import load
 from epochwise.pipeline.directories import pipeline_run
 from epochwise.pipeline.find_run import find_run
@@ -15,6 +15,8 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.runs.model_archive import check_model_archive
 from epochwise.tracking.download import fetch_run
 from epochwise.tracking.registry import CHAMPION, champion, model_name, names_of_champions
+
+TRAIN_FIRST = "train first, with `dvc repro`, or with `epochwise run` and then name its run: --model RUN_ID"
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def found_model(wanted: Path | str | None) -> Iterator[tuple[Path, RunDirectory]
         restore_pipeline_record(run)
         for path in (file, run.config, run.record):
             if not path.is_file():
-                raise InputError(f"{path}: not there; train first, with `dvc repro`, or name a run by --model")
+                raise InputError(f"{display_path(path)}: not there; {TRAIN_FIRST}")
         check_model_archive(file)
         yield file, run
 

@@ -1,22 +1,31 @@
-"""Classify pictures, or test images, with the pipeline's model or any run's: a table and a picture."""
+"""Classify pictures, or test images, with the pipeline's model or any run's: rows and a picture."""
 
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from PIL import Image
 
 from epochwise.commands.find_model import found_model
-from epochwise.commands.photos import check_photo, read_photo, style_of
+from epochwise.commands.photos.files import open_picture
+from epochwise.commands.photos.reading import read_photo
+from epochwise.commands.predictions import TABLE, Prediction, as_text, print_table
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
 from epochwise.data.prepared import Arrays
+from epochwise.data.style import ImageStyle, style_of
 from epochwise.evaluation import figures
 from epochwise.pipeline.datasets import prepared_for
 from epochwise.runs.directory import RunDirectory
+
+WRITTEN_BY = "epochwise predict"  # what the picture's metadata says, so that no other picture is overwritten
+UNSURE = 0.8  # a lower probability of the class that is predicted makes it doubtful: docs/own-data.md has the numbers
+MOST_DRAWN = 600  # images in the picture: more would make it too high for Matplotlib
+LONGEST_TITLE = 20  # characters of a picture's name under its image
 
 
 @dataclass(frozen=True)
@@ -25,26 +34,44 @@ class Sample:
 
     name: str
     image: np.ndarray
-    truth: int | None  # the class of a test image; None for a user's picture
+    truth: int | None = None  # the class of a test image; None for a user's picture
+    doubts: tuple[str, ...] = ()  # what about the picture may have been read wrongly
 
 
-def predict(photos: list[Path], count: int | None, model: Path | str | None, seed: int | None, out: Path) -> None:
-    """Classify `photos`, or `count` test images drawn at random: print a table, and write a picture to `out`.
+def predict(
+    photos: list[Path],
+    count: int | None,
+    model: Path | str | None,
+    seed: int | None,
+    out: Path,
+    form: str,
+    typed_in: Path,
+) -> None:
+    """Classify `photos`, or `count` test images drawn at random: print rows, and write a picture to `out`.
 
     The same `seed` draws the same images. `model` is a run directory, a .keras file in one, a run's id or `champion`;
-    None means the pipeline's model. Raises InputError.
+    None means the pipeline's model. With `form` csv or json, nothing but the rows goes to stdout. Photos are called as
+    they were typed in `typed_in`. Raises InputError; of photos that cannot be read when the others are done.
     """
     _check_arguments(photos, count, seed, out)
-    with found_model(model) as (file, run):
-        images, labels = _test_images(run)
-        samples = _read_photos(photos, images) if count is None else _draw(count, images, labels, seed)
-        from epochwise.training.model_file import load_model  # imports TensorFlow
+    named = [(path, _shown_name(path, typed_in)) for path in photos]
+    with redirect_stdout(sys.stdout if form == TABLE else sys.stderr):
+        named, errors = _readable(named)
+        with found_model(model) as (file, run):
+            samples = _read_photos(named, run, errors) if count is None else _draw(count, *_test_images(run), seed)
+            from epochwise.training.model_file import load_model  # imports TensorFlow
 
-        names = _class_names(run)
-        probabilities = load_model(file).predict(np.stack([sample.image for sample in samples]), verbose=0)
-    _print_table(samples, probabilities, names)
-    _write_picture(samples, probabilities, names, out)
-    print(f"picture {display_path(out)}")
+            names = _class_names(run)
+            probabilities = load_model(file).predict(np.stack([sample.image for sample in samples]), verbose=0)
+        rows = [_prediction(sample, row, names) for sample, row in zip(samples, probabilities, strict=True)]
+        if form == TABLE:
+            print_table(rows)
+        _write_picture(samples, rows, out)
+        print(f"picture {display_path(out)}")
+    if form != TABLE:
+        print(as_text(rows, form), end="")
+    if errors:
+        raise InputError("\n".join(errors))
 
 
 def _check_arguments(photos: list[Path], count: int | None, seed: int | None, out: Path) -> None:
@@ -56,8 +83,43 @@ def _check_arguments(photos: list[Path], count: int | None, seed: int | None, ou
         raise InputError(f"--seed must be 0 or more, got {seed}")
     if out.suffix != ".png" or not out.parent.is_dir():
         raise InputError(f"--out must be a .png in a folder that exists, got {out}")
-    for path in photos:
-        check_photo(path)
+    if out.exists() and any(path.exists() and os.path.samefile(path, out) for path in photos):
+        raise InputError(f"{display_path(out)}: is a picture to classify; name another picture to write with --out")
+    if out.exists() and not _is_own_picture(out):
+        raise InputError(
+            f"{display_path(out)}: is there and was not written by `epochwise predict`; "
+            "name another picture to write with --out, or remove it"
+        )
+
+
+def _is_own_picture(path: Path) -> bool:
+    """Whether a file is a picture that predict has written."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Software") == WRITTEN_BY
+    except Exception:  # Pillow's decoders raise errors of many types, because a file can hold anything
+        return False
+
+
+def _shown_name(path: Path, typed_in: Path) -> str:
+    """A picture's path as it was typed; what cannot be printed in a line is replaced."""
+    typed = path.relative_to(typed_in) if path.is_relative_to(typed_in) else path
+    name = os.fsencode(typed).decode(errors="replace")
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
+
+
+def _readable(photos: list[tuple[Path, str]]) -> tuple[list[tuple[Path, str]], list[str]]:
+    """The photos that can be read, and a line on each of the others. Raises InputError if none can."""
+    readable, errors = [], []
+    for path, name in photos:
+        try:
+            open_picture(path, name)
+            readable.append((path, name))
+        except InputError as error:
+            errors.append(str(error))
+    if errors and not readable:
+        raise InputError("\n".join(errors))
+    return readable, errors
 
 
 def _test_images(run: RunDirectory) -> Arrays:
@@ -79,49 +141,81 @@ def _draw(count: int, images: np.ndarray, labels: np.ndarray, seed: int | None) 
     return [Sample(str(index), images[index], int(labels[index].argmax())) for index in chosen]
 
 
-def _read_photos(paths: list[Path], test_images: np.ndarray) -> list[Sample]:
-    """The user's pictures in the style of the test images."""
-    style = style_of(test_images)
-    pictures = [read_photo(path, style) for path in paths]
-    names = [display_path(Path(path.name)) for path in paths]
-    known = "dark on bright" if style.bright_background else "bright on dark"
-    for name, (_, inverted) in zip(names, pictures, strict=True):
-        if inverted:
-            print(f"{name}: inverted, for the model knows {known}")
-    return [Sample(name, image, None) for name, (image, _) in zip(names, pictures, strict=True)]
+def _read_photos(photos: list[tuple[Path, str]], run: RunDirectory, errors: list[str]) -> list[Sample]:
+    """The photos in the style of the model's images; a line on each that has nothing to classify goes to `errors`.
+
+    Raises InputError if there is no other.
+    """
+    style, samples, inverted = _style(run), list[Sample](), list[str]()
+    for path, name in photos:
+        try:
+            reading = read_photo(path, name, style)
+        except InputError as error:
+            errors.append(str(error))
+            continue
+        samples.append(Sample(name, reading.image, doubts=reading.doubts))
+        inverted += [name] * reading.inverted
+    if not samples:
+        raise InputError("\n".join(errors))
+    if inverted:
+        known = "dark on bright" if style.bright_background else "bright on dark"
+        which = inverted[0] if len(inverted) == 1 else f"{len(inverted)} of {len(samples)} pictures"
+        print(f"{which}: inverted, for the model knows {known}")
+    return samples
+
+
+def _data_meta(run: RunDirectory) -> dict:
+    """What the run's record says of its data, if it says how the images look; empty for records of early versions."""
+    dataset = run.read_record().mlflow.get("dataset")
+    meta = dataset.get("meta") if isinstance(dataset, dict) else None
+    return meta if isinstance(meta, dict) and meta.get("image_style") else {}
+
+
+def _style(run: RunDirectory) -> ImageStyle:
+    """How the model's images look: from the run's record, or from the test images if that does not say."""
+    meta = _data_meta(run)
+    return ImageStyle.from_json(meta["image_style"], run.record) if meta else style_of(_test_images(run)[0])
 
 
 def _class_names(run: RunDirectory) -> list[str]:
     """What the data of the run calls its classes; their numbers if it has no names."""
-    meta = prepared_for(run.read_config()).meta
-    return meta.class_names or [str(number) for number in range(meta.classes)]
+    meta = _data_meta(run)
+    if meta:
+        names, classes = meta.get("class_names"), meta.get("classes")
+    else:
+        prepared = prepared_for(run.read_config()).meta
+        names, classes = prepared.class_names, prepared.classes
+    return list(names) if names else [str(number) for number in range(classes or 0)]
 
 
-def _print_table(samples: list[Sample], probabilities: np.ndarray, names: Sequence[str]) -> None:
-    """Print a row for each image: of test images with the truth, of pictures with the second guess."""
-    guesses = probabilities.argmax(axis=1)
-    are_test_images = samples[0].truth is not None
-    right = sum(guess == sample.truth for guess, sample in zip(guesses, samples, strict=True))
-    title = f"{len(samples)} {'random test image' if are_test_images else 'picture'}{'s' * (len(samples) > 1)}"
-    table = Table(title=f"{title}, {right} right" if are_test_images else title)
-    columns = ("truth", "result") if are_test_images else ("second guess",)
-    for column in ("image", "prediction", "probability", *columns):
-        table.add_column(column, justify="right")
-    for sample, guess, row in zip(samples, guesses, probabilities, strict=True):
-        second = int(np.argsort(row)[-2])
-        truth = (names[sample.truth or 0], "right" if guess == sample.truth else "wrong")
-        rest = truth if are_test_images else (f"{names[second]} ({row[second]:.2%})",)
-        table.add_row(escape(sample.name), names[guess], f"{row[guess]:.2%}", *rest)
-    Console().print(table)
+def _prediction(sample: Sample, probabilities: np.ndarray, names: Sequence[str]) -> Prediction:
+    """The row of an image. The classes are called by their names."""
+    second, first = (int(number) for number in np.argsort(probabilities)[-2:])
+    doubts = sample.doubts
+    if probabilities[first] < UNSURE:
+        doubts = (*doubts, f"unsure: {names[first]} or {names[second]}")
+    return Prediction(
+        image=sample.name,
+        predicted=names[first],
+        probability=float(probabilities[first]),
+        second=names[second],
+        second_probability=float(probabilities[second]),
+        truth=None if sample.truth is None else names[sample.truth],
+        hint="; ".join(doubts),
+    )
 
 
-def _write_picture(samples: list[Sample], probabilities: np.ndarray, names: Sequence[str], out: Path) -> None:
-    """Draw the images under their predictions; wrong ones are red."""
+def _write_picture(samples: list[Sample], rows: list[Prediction], out: Path) -> None:
+    """Draw the images under their predictions: wrong ones red, doubtful ones orange."""
     titles, colours = [], []
-    for sample, row in zip(samples, probabilities, strict=True):
-        guess = int(row.argmax())
-        second_line = sample.name if sample.truth is None else f"truth {names[sample.truth]}"
-        titles.append(f"{names[guess]} ({row[guess]:.1%})\n{second_line}")
-        colours.append("black" if sample.truth in (None, guess) else "tab:red")
-    heading = "predictions" if samples[0].truth is None else "predictions for random test images"
-    figures.images(np.stack([sample.image for sample in samples]), titles, colours, out, heading)
+    for row in rows[:MOST_DRAWN]:
+        name = Path(row.image).name
+        short = name if len(name) <= LONGEST_TITLE else f"…{name[1 - LONGEST_TITLE :]}"
+        below = short if row.truth is None else f"truth {row.truth}"
+        titles.append(f"{row.predicted} ({row.probability:.1%})\n{below}")
+        colours.append("tab:red" if row.is_wrong else "tab:orange" if row.hint else "black")
+    heading = "predictions" if rows[0].truth is None else "predictions for random test images"
+    if len(rows) > MOST_DRAWN:
+        heading += f", the first {MOST_DRAWN} of {len(rows)}"
+    images = np.stack([sample.image for sample in samples[:MOST_DRAWN]])
+    figures.images(images, titles, colours, out, heading, WRITTEN_BY)

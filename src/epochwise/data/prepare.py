@@ -18,6 +18,7 @@ from epochwise.data.images import Images, ReadOptions, Source
 from epochwise.data.prepared import ARCHIVE, META, DataMeta, PreparedData
 from epochwise.data.sources import content_identity, load_source
 from epochwise.data.split import split
+from epochwise.data.style import STYLE_IMAGES, style_of
 
 WRITTEN_AT_ONCE = 2**22  # values; as float32 they take 16 MiB
 
@@ -47,6 +48,7 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path, source: Source | None = 
         class_names=source.class_names,
         conversions=source.conversions,
         notes=source.notes,
+        image_style=style_of(images.x_test[:STYLE_IMAGES].astype(np.float32) / np.float32(255)).as_json(),
     )
     write_json(folder / META, asdict(meta))
     return PreparedData(folder, meta)

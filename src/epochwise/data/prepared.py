@@ -31,14 +31,15 @@ class DataMeta:
     class_names: list[str] = field(default_factory=list)  # empty if the source gives none
     conversions: list[str] = field(default_factory=list)  # what was changed in the source's images and labels
     notes: list[str] = field(default_factory=list)  # what a user should know of the source
+    image_style: dict[str, Any] = field(default_factory=dict)  # see data/style.py; empty in data of earlier versions
 
     @staticmethod
     def read(folder: Path) -> "DataMeta":
         """Raises InputError if meta.json does not exist or does not describe prepared data."""
         values = read_json(folder / META)
         added_later = ("class_names", "conversions", "notes")  # data that was prepared before has none of them
-        values = dict.fromkeys(added_later, []) | values
-        types: dict[str, Any] = {"prepare": dict, "sha256": str, "source": (str, type(None))}
+        values = dict.fromkeys(added_later, []) | {"image_style": {}} | values
+        types: dict[str, Any] = {"prepare": dict, "sha256": str, "source": (str, type(None)), "image_style": dict}
         types |= dict.fromkeys(("image_shape", *added_later), list)
         given: dict[str, Any] = {item.name: values.get(item.name) for item in fields(DataMeta)}
         for name, value in given.items():

@@ -79,8 +79,10 @@ def learning_curves(history: History, path: Path, validation: str) -> None:
     save(figure, path)
 
 
-def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Path, heading: str) -> None:
-    """Draw N×H×W×C pictures in 0…1 in a grid, each under its title."""
+def images(
+    pictures: np.ndarray, titles: list[str], colours: list[str], path: Path, heading: str, software: str = ""
+) -> None:
+    """Draw N×H×W×C pictures in 0…1 in a grid, each under its title. The PNG's metadata names the `software`, if any."""
     columns = min(6, max(1, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
     width, height = max(1.6 * columns, 5), 1.9 * rows + 0.6
@@ -98,7 +100,7 @@ def images(pictures: np.ndarray, titles: list[str], colours: list[str], path: Pa
         axes.text(column + 0.5, extent[3] - 0.02, title, fontsize=9, color=colour, ha="center", va="bottom")
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.axis("off")
-    save(figure, path)
+    save(figure, path, software)
 
 
 def prediction(picture: np.ndarray, probabilities: np.ndarray, actual: int, names: Sequence[str], path: Path) -> None:
@@ -141,8 +143,8 @@ def _margins(figure: Figure, left: float, right: float, bottom: float, top: floa
     figure.subplots_adjust(**places, wspace=wspace)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG, and close it."""
+def save(figure: Figure, path: Path, software: str = "") -> None:
+    """Write the figure as a PNG, and close it. Its metadata names Matplotlib, or `software`."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
+        figure.savefig(temporary, dpi=DPI, metadata={"Software": software} if software else None)
     plt.close(figure)

@@ -1,0 +1,299 @@
+"""Make a user's picture look like the images that a model was trained on, and say what is doubtful about it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from epochwise.commands.photos.files import LONGEST_SIDE, open_picture
+from epochwise.commands.photos.ink import SHORTEST_SIDE, THRESHOLD, WINDOWS, InkMap, ink_maps, without_salt_and_pepper
+from epochwise.commands.photos.lines import without_lines
+from epochwise.commands.photos.parts import BESIDE, Chosen, choose_parts
+from epochwise.common.errors import InputError
+from epochwise.data.style import (
+    ImageStyle,
+    body_thickness,
+    border,
+    box_of,
+    centre_of_mass,
+    content_box,
+    is_plain,
+    longer_side,
+    stroke_thickness,
+)
+
+MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of channels
+IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
+DRAWN_SIDE = 160  # pixels that the longer side has at least when strokes are made thicker or thinner
+BLOB = 0.5  # of the longer side: what has a thicker place is no stroke
+FULL, SLIM = 0.72, 0.45  # what fills more of its box is no stroke either, but that a box as slim as that is a bar
+MOST_COVERED = 0.5  # of the picture: what covers more is the paper
+WEAK = 0.3  # of the contrast of bright ink: if dark ink has less, it is none, and the other way round
+AROUND = 0.3  # of the longer side: how far around the content its surroundings go
+LIKE = 0.3  # share of the surroundings that is as bright as the content from which on it is no ink
+MOST_PARTS = 4  # more are no digit but a texture
+LEFT = 0.05  # of the ink: if removing lines leaves less, they were the content
+FAINT = 6.0  # deviations of the noise: ink that stands out by less may be none
+SMALLEST = 10  # pixels: the longer side of something that is small
+ASPECT = 1.25  # times wider or narrower than the model's images are, and the content has another shape
+SEVERAL = "more than one thing in it"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A picture as the model reads it."""
+
+    image: np.ndarray  # float32 H×W×C in 0…1
+    inverted: bool  # dark and bright were exchanged, because the model knows the other
+    doubts: tuple[str, ...]  # what about the picture may have been read wrongly; empty for a plain one
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Ink that may be the content, and how implausible that is."""
+
+    ink: InkMap
+    strength: np.ndarray  # H×W in 0…1, without lines and whatever is not content
+    chosen: Chosen
+    doubts: tuple[str, ...]
+    implausible: int
+
+
+def read_photo(path: Path, name: str, style: ImageStyle) -> Reading:
+    """A picture in the given style. `name` is what messages call it.
+
+    A picture that has the model's size, and its content where the model's images have it, keeps its pixels. Of writing
+    the strokes are found, freed of shadows, lines and specks, and drawn in the size, place and thickness of the
+    model's images. Of other things the content is scaled and placed if the background is plain; if not, all of the
+    picture is padded and resized. Raises InputError if it is not a readable picture, if it is blank, or if the model
+    reads neither 1 nor 3 channels.
+    """
+    height, width, channels = style.shape
+    if channels not in MODES:
+        raise InputError(f"{name}: the model reads {channels} channels, and pictures have 1 or 3")
+    picture = open_picture(path, name, max(LONGEST_SIDE, 2 * max(height, width)))
+    if _is_blank(picture):
+        raise InputError(f"{name}: is blank; there is nothing to classify")
+    reading = _read_writing(picture, style) if style.is_writing else _read_thing(picture, style)
+    if not _is_in_style(picture, style):
+        return reading
+    kept = picture.convert(MODES[channels])
+    inverted = _is_other(kept, style)
+    image = _pixels(ImageOps.invert(kept) if inverted else kept)
+    return Reading(image, inverted, tuple(doubt for doubt in reading.doubts if doubt == SEVERAL))
+
+
+def _is_blank(picture: Image.Image) -> bool:
+    """Whether each channel has one value only."""
+    pixels = np.asarray(picture).reshape(picture.width * picture.height, -1)
+    return bool((pixels == pixels[0]).all())
+
+
+def _is_in_style(picture: Image.Image, style: ImageStyle) -> bool:
+    """Whether a picture has the model's size and plain background, and its content has size, place and contrast."""
+    height, width, channels = style.shape
+    if picture.size != (width, height):
+        return False
+    if not style.is_writing:
+        return True
+    pixels = _pixels(picture.convert(MODES[channels]))
+    if not is_plain(pixels):
+        return False
+    left, top, right, low = content_box(pixels)
+    across, down = centre_of_mass(pixels)
+    contrast = np.abs(pixels - border(pixels).mean(axis=0)).max()
+    return (
+        style.extent.holds(max((right - left) / width, (low - top) / height), IN_STYLE)
+        and style.across.holds(across / width, IN_STYLE)
+        and style.down.holds(down / height, IN_STYLE)
+        and bool(contrast > abs(style.foreground - style.background) / 2)
+    )
+
+
+def _is_other(picture: Image.Image, style: ImageStyle) -> bool:
+    """Whether a picture's background is bright where the model's images have a dark one, or the other way round."""
+    return style.plain and bool(border(_pixels(picture)).mean() > 0.5) != style.bright_background
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    """The pixels as float32 H×W×C in 0…1."""
+    return np.atleast_3d(np.asarray(picture, np.float32)) / np.float32(255)
+
+
+# Writing
+
+
+def _read_writing(picture: Image.Image, style: ImageStyle) -> Reading:
+    """The strokes of a picture, drawn as in the model's images."""
+    enlargement = max(1.0, SHORTEST_SIDE / max(picture.size))
+    pixels = without_salt_and_pepper(_pixels(picture))
+    if enlargement > 1:
+        size = round(picture.width * enlargement), round(picture.height * enlargement)
+        pixels = _resized(pixels, (max(1, size[0]), max(1, size[1])))
+    found = _find_content(pixels, style, enlargement)
+    if found is None:
+        return Reading(np.full(style.shape, style.background, np.float32), False, ("nothing stands out",))
+    inverted = found.ink.bright == style.bright_background
+    strokes = _with_strokes_of(found.strength, style)
+    if style.shape[2] == 1:
+        drawn = style.background + (style.foreground - style.background) * _placed(strokes[..., None], style)
+        return Reading(drawn.clip(0, 1).astype(np.float32), inverted, found.doubts)
+    paper = np.median(pixels[~found.ink.mask], axis=0)
+    coloured = (pixels - paper) * found.strength[..., None]
+    left, top, right, low = box_of(found.strength > THRESHOLD)
+    drawn = paper + _placed(coloured[top:low, left:right], style)
+    drawn = drawn.clip(0, 1).astype(np.float32)
+    return Reading(1 - drawn if inverted else drawn, inverted, found.doubts)
+
+
+def _find_content(pixels: np.ndarray, style: ImageStyle, enlargement: float) -> _Found | None:
+    """The most plausible content of pixels H×W×C; None if there is no ink at all."""
+    best: _Found | None = None
+    for window in WINDOWS:
+        inks = ink_maps(pixels, window)
+        strongest = max(ink.contrast for ink in inks)
+        inks = [ink for ink in inks if ink.contrast > WEAK * strongest]
+        for found in filter(None, [_examine(ink, style, enlargement) for ink in inks]):
+            # Equally plausible are a sheet and what is written on it: the latter is meant.
+            nested = best is not None and found.implausible == best.implausible == 0 and _is_within(found, best)
+            if best is None or found.implausible < best.implausible or nested:
+                best = found
+        if best and not best.implausible:
+            return best
+    return best
+
+
+def _is_within(inner: _Found, outer: _Found) -> bool:
+    left, top, right, low = box_of(inner.chosen.mask)
+    outer_left, outer_top, outer_right, outer_low = box_of(outer.chosen.mask)
+    return outer_left <= left and outer_top <= top and right <= outer_right and low <= outer_low
+
+
+def _like_its_surroundings(ink: InkMap, mask: np.ndarray) -> bool:
+    """Whether what lies around the content is as bright as the content: then this is the paper between the strokes."""
+    left, top, right, low = box_of(mask)
+    reach = round(AROUND * max(right - left, low - top))
+    around = ink.brightness[max(0, top - reach) : low + reach, max(0, left - reach) : right + reach]
+    box = np.zeros(ink.brightness.shape, bool)
+    box[top:low, left:right] = True
+    outside = around[~box[max(0, top - reach) : low + reach, max(0, left - reach) : right + reach]]
+    if not outside.size:
+        return False
+    own = float(np.median(ink.brightness[mask]))
+    contrast = float(np.abs(np.percentile(ink.brightness[top:low, left:right], (2, 98)) - own).max())
+    return bool((np.abs(outside - own) < contrast / 3).mean() > LIKE)
+
+
+def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | None:
+    """What of the ink is the content, and what is doubtful about it."""
+    strength, lines = without_lines(ink.strength)
+    if lines and strength.sum() < LEFT * ink.strength.sum():
+        strength, lines = ink.strength, 0
+    chosen = choose_parts(strength, strength > THRESHOLD)
+    if chosen is None:
+        return None
+    from scipy.ndimage import binary_dilation  # takes a moment to import
+
+    kept = np.where(binary_dilation(chosen.mask, iterations=2), strength, 0)
+    left, top, right, low = box_of(chosen.mask)
+    aspect = (right - left) / (low - top)
+    doubts = []
+    implausible = 0
+    if ink.clarity < FAINT:
+        doubts.append("hardly any contrast")
+        implausible += 4
+    box = chosen.mask[top:low, left:right]
+    full = box.mean() > FULL and min(box.shape) > SLIM * max(box.shape)
+    side = max(box.shape) / enlargement
+    if side < SMALLEST:
+        doubts.append("very small")
+    elif full or body_thickness(chosen.mask) > BLOB or ink.mask.mean() > MOST_COVERED:
+        doubts.append("no strokes found")
+        implausible += 3
+    if _like_its_surroundings(ink, chosen.mask):
+        doubts.append("no strokes found")
+        implausible += 3
+    if chosen.parts > MOST_PARTS:
+        doubts.append("in many parts")
+        implausible += 1
+    if not style.aspect.low / ASPECT <= aspect <= style.aspect.high * ASPECT:
+        doubts.append("wider than the model knows" if aspect > style.aspect.median else "narrower than the model knows")
+        implausible += 1
+    if chosen.several and style.parts < 0.1:
+        doubts.append(SEVERAL)
+    if chosen.cut:
+        doubts.append("cut off at the edge")
+        implausible += 2
+    if chosen.beside > BESIDE and SEVERAL not in doubts:
+        doubts.append("other marks around it")
+        implausible += 1
+    return _Found(ink, kept, chosen, tuple(dict.fromkeys(doubts)), implausible)
+
+
+def _with_strokes_of(strength: np.ndarray, style: ImageStyle) -> np.ndarray:
+    """The content of an ink map, its strokes as thick as the model's images have them if they were not."""
+    from scipy.ndimage import distance_transform_edt  # takes a moment to import
+
+    left, top, right, low = box_of(strength > THRESHOLD)
+    cut = strength[top:low, left:right]
+    scale = max(1.0, DRAWN_SIDE / max(cut.shape))
+    drawn = _resized(cut[..., None], (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale))))
+    drawn = ((drawn[..., 0] - 0.2) / 0.6).clip(0, 1)
+    small = _placed(drawn[..., None], style)[..., 0]
+    thickness = stroke_thickness(small) / max(1, longer_side(small))
+    if style.stroke.holds(thickness):
+        return drawn
+    growth = (style.stroke.median * longer_side(drawn) - stroke_thickness(drawn)) / 2
+    padding = max(1, round(growth) + 1)
+    mask = np.pad(drawn > 0.5, padding)
+    if not mask.any():
+        return drawn
+    distance = distance_transform_edt(~mask) - distance_transform_edt(mask)
+    redrawn = (growth - distance + 0.5).clip(0, 1)
+    if not (redrawn > THRESHOLD).any():
+        return drawn
+    left, top, right, low = box_of(redrawn > THRESHOLD)
+    return redrawn[top:low, left:right]
+
+
+def _placed(values: np.ndarray, style: ImageStyle) -> np.ndarray:
+    """Content h×w×C, 0 where it is background, in the model's size and with size and place as in its images."""
+    height, width, _ = style.shape
+    scale = style.extent.median * min(width / values.shape[1], height / values.shape[0])
+    size = max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale))
+    content = _resized(values, size)
+    across, down = centre_of_mass(content, np.zeros(content.shape[2]))
+    left, top = round(style.across.median * width - across), round(style.down.median * height - down)
+    left, top = min(max(0, left), width - content.shape[1]), min(max(0, top), height - content.shape[0])
+    canvas = np.zeros((height, width, content.shape[2]), np.float32)
+    canvas[top : top + content.shape[0], left : left + content.shape[1]] = content
+    return canvas
+
+
+def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Values h×w×C in the size (width, height), each channel by itself."""
+    channels = [Image.fromarray(np.ascontiguousarray(channel, np.float32)) for channel in np.moveaxis(values, 2, 0)]
+    resized = [np.asarray(channel.resize(size, Image.Resampling.BICUBIC)) for channel in channels]
+    return np.stack(resized, axis=2).clip(values.min(), values.max())
+
+
+# Other things
+
+
+def _read_thing(picture: Image.Image, style: ImageStyle) -> Reading:
+    """A picture of something, in the model's size, with its content where the model's images have theirs."""
+    height, width, channels = style.shape
+    picture = picture.convert(MODES[channels])
+    inverted = _is_other(picture, style)
+    if inverted:
+        picture = ImageOps.invert(picture)
+    pixels = _pixels(picture)
+    background = border(pixels).mean(axis=0)
+    if not is_plain(pixels):
+        values = tuple(round(float(value) * 255) for value in background)
+        padded = ImageOps.pad(picture, (width, height), color=values if len(values) > 1 else values[0])
+        return Reading(_pixels(padded), inverted, ("background not plain",) if style.plain else ())
+    left, top, right, low = content_box(pixels)
+    drawn = background + _placed((pixels - background)[top:low, left:right], style)
+    return Reading(drawn.clip(0, 1).astype(np.float32), inverted, ())
