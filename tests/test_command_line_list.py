@@ -16,7 +16,7 @@ COMMANDS = {
     "": ["--version", "-h --help"],
     "run": ["[ARGUMENTS]..."],  # Hydra's: key=value …, -m, --cfg job, --help and the like
     "compare": ["--sweep ID", "--format table|markdown|csv|json", "-h --help"],
-    "report": ["[SWEEP|RUN]", "-h --help"],
+    "report": ["[SWEEP|RUN]", "--out HTML", "-h --help"],
     "predict": ["[IMAGE]...", "--random N", "--seed INTEGER", "--model champion|RUN_ID|PATH", "--out PNG", "-h --help"],
     "export": ["[champion|RUN_ID|PATH]", "--out ONNX", "-h --help"],
     "promote": ["[RUN_ID]", "--sweep ID", "--force", "--params", "--data", "-h --help"],

@@ -6,11 +6,11 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest
+from epochwise.common.locks import locked
 from epochwise.config.limits import check_network
 from epochwise.data import sources
 from epochwise.data.images import SourceShape
@@ -35,14 +35,22 @@ def prepared_for(cfg: DictConfig) -> PreparedData:
     decisive = [OmegaConf.to_container(cfg.prepare), sources.content_identity(cfg.prepare.source), code]
     key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder() / "prepared" / key
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        if (folder / META).is_file():
-            with suppress(InputError):  # damaged: prepared again
-                kept = PreparedData(folder, DataMeta.read(folder))
-                if kept.archive.is_file() and file_digest(kept.archive) == kept.sha256:
-                    return kept
-        return prepare(cfg, folder, cache_folder())
+    kept = _kept(folder)
+    if kept:  # without a lock, which a project that may only be read has not
+        return kept
+    with locked(folder / ".lock"):
+        return _kept(folder) or prepare(cfg, folder, cache_folder())
+
+
+def _kept(folder: Path) -> PreparedData | None:
+    """The prepared data in a folder of the cache; None if there is none, or if it is damaged."""
+    if not (folder / META).is_file():
+        return None
+    with suppress(InputError):
+        kept = PreparedData(folder, DataMeta.read(folder))
+        if kept.archive.is_file() and file_digest(kept.archive) == kept.sha256:
+            return kept
+    return None
 
 
 def describe_data(data: PreparedData) -> str:
