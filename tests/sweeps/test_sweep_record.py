@@ -21,8 +21,8 @@ def test_what_is_written_is_what_is_read(sweep):
     assert SweepRecord.read(sweep.folder) == sweep
     assert sweep.failures == {1: "no such file"} and sweep.points[1].fingerprint is None
     changed = replace(sweep, failures={}, published="a server", published_digest="abc")
-    changed.write()
-    assert SweepRecord.read(sweep.folder) == changed
+    written = changed.write()
+    assert SweepRecord.read(sweep.folder) == written == replace(changed, changed=written.changed)
     assert (changed.unpublished().link, changed.unpublished().published, changed.unpublished().published_digest) == (
         *("", "", ""),
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from epochwise.common.errors import one_line
+
 PATIENCE = 5.0  # seconds of waiting until a line says for what
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}  # what flock(2) then answers
 LONGEST_COMMAND = 80  # characters of a command that are shown
@@ -84,10 +86,9 @@ def holder(path: Path) -> str:
 def _command(pid: str) -> str:
     """The command of a process, in brackets; nothing if it may not be read."""
     try:
-        words = Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace").split("\0")
+        text = one_line(Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace").replace("\0", " "))
     except OSError:
         return ""
-    text = " ".join(words).strip()
     return f" ({text[: LONGEST_COMMAND - 1]}…)" if len(text) >= LONGEST_COMMAND else f" ({text})" if text else ""
 
 
