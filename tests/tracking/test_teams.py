@@ -68,6 +68,19 @@ def test_projects_that_share_a_new_database_do_not_replace_it(project, tmp_path)
     assert store.get_experiment(ids.pop()).artifact_location == f"file://{tmp_path}/store/mlruns/shared"
 
 
+def test_a_user_without_a_name_and_a_home_logs_all_the_same(project, monkeypatch):
+    """As in a container that runs under a number: MLflow asks for a home folder."""
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("HOME")
+    provide_database(project)
+    Server(project.path).ping()
+
+
 class Rival(mlflow.MlflowClient):
     """A client before which another one creates, or restores, what this one wants to."""
 

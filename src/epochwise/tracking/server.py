@@ -6,6 +6,7 @@ MLflow is imported inside functions, for its cost (see `tracking/__init__.py`).
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ DEFAULT_ENVIRONMENT = {  # of MLflow, set before it is imported; a user's own va
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool")  # one warning of ours says it all
+NOISY_LOGGERS = (  # one warning of ours says it all; of these two say that a folder or a user is none of MLflow's
+    *("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"),
+    *("mlflow.store.tracking.file_store", "mlflow.tracking.context.registry"),
+)
 
 
 def preload() -> None:
@@ -220,6 +224,10 @@ def _connect(root: Path, uri: str) -> Any:
 
 
 def _set_environment() -> None:
+    try:
+        Path.home()
+    except RuntimeError:  # a container may run under a user number that has no name, and MLflow asks for its home
+        os.environ["HOME"] = tempfile.gettempdir()
     for name, value in DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # MLflow prints the address with its password
