@@ -281,6 +281,7 @@ def ui(port: int | None, typed_in: Path) -> None:
 
 @_stage("check", "Check configuration, data and dvc.yaml.")
 def check(overrides: tuple[str, ...], typed_in: Path) -> None:
+    """Refuse what cannot work, and note what runs will not record."""
     from epochwise.config.compose import load
     from epochwise.pipeline.checks import check_project
     from epochwise.runs.lineage import code_problem

@@ -21,12 +21,12 @@ def check_project(cfg: DictConfig) -> None:
     check_links()
     if cfg.tracking.enabled:
         check_address()
-    check_repository()
     check_data(cfg)
     check_source_unchanged(find_root() / PREPARED, cfg.prepare)
     check_stages()
     check_lock()
     check_yaml_versions()
+    check_repository()
 
 
 def check_repository() -> None:
