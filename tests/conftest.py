@@ -22,9 +22,10 @@ from filelock import FileLock
 
 from epochwise import cli
 from epochwise.common.files import write_text
+from epochwise.common.processes import ENDING
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = (".dvc/config", ".dvc/.gitignore", ".dvc/plots.html", ".dvcignore", ".gitignore", "mlruns/.gitkeep")
+COPIED = (".dvc/config", ".dvc/.gitignore", ".dvc/plots.html", ".dvcignore", ".gitattributes", ".gitignore")
 COPIED += ("Makefile", "conf", "dvc.yaml", "networks", "params.yaml", "pyproject.toml", "requirements.lock", "src")
 QUICK = {
     "source: mnist ": "source: digits ",
@@ -65,7 +66,7 @@ class Project:
     def cli(self, *arguments: str) -> subprocess.CompletedProcess:
         """The result of an epochwise command in this process: a new one would import everything again."""
         output, errors, code = io.StringIO(), io.StringIO(), 0
-        before, handler, typed = Path.cwd(), signal.getsignal(signal.SIGTERM), sys.argv
+        before, handlers_of, typed = Path.cwd(), {number: signal.getsignal(number) for number in ENDING}, sys.argv
         # Hydra sets up logging anew and closes all handlers there are. One of TensorFlow's would close pytest's stderr.
         handlers, root_handlers = logging._handlerList[:], logging.root.handlers[:]
         del logging._handlerList[:]
@@ -78,7 +79,8 @@ class Project:
         finally:
             os.chdir(before)
             logging._handlerList[:0], logging.root.handlers[:] = handlers, root_handlers
-            signal.signal(signal.SIGTERM, handler)
+            for number, handler in handlers_of.items():
+                signal.signal(number, handler)
             sys.argv = typed
         return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 

@@ -539,11 +539,12 @@ def contents(root: Path) -> dict[Path, bytes | str]:
 
 @pytest.fixture
 def small_project(tmp_path, monkeypatch):
-    """A project without its code and its git repository, which no case needs and which take long to copy."""
+    """A project without its code and the commits of its repository, which no case needs and which take long to copy."""
     for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "a project"
     shutil.copytree(template(), path, ignore=shutil.ignore_patterns(".git", "src"))
+    (path / ".git").mkdir()
     return Project(path)
 
 

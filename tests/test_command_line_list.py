@@ -17,7 +17,7 @@ COMMANDS = {
     "run": ["[ARGUMENTS]..."],  # Hydra's: key=value …, -m, --cfg job, --help and the like
     "compare": ["[SWEEP|RUN]...", "--sweep ID", "--format table|markdown|csv|json", "-h --help"],
     "runs": ["[CONDITION]...", "--sort COLUMN", "--limit N", "--format table|markdown|csv|json", "-h --help"],
-    "report": ["[SWEEP|RUN]", "-h --help"],
+    "report": ["[SWEEP|RUN]", "--out HTML", "-h --help"],
     "predict": [
         *("[IMAGE]...", "--random N", "--seed INTEGER", "--model champion|RUN_ID|PATH", "--out PNG"),
         *("--format table|json|csv", "-h --help"),

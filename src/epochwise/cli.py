@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 from epochwise import __version__
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.paths import find_root
-from epochwise.common.processes import exit_on_sigterm
+from epochwise.common.processes import exit_on_signals, print_in_any_encoding
 
 COMPLETION = "_EPOCHWISE_COMPLETE"  # the variable by which a shell asks for completions
 FORMATS = ("table", "markdown", "csv", "json")
@@ -30,10 +30,11 @@ OUTPUTS_REMOVED = " (once that is mended, `dvc checkout --force` brings back the
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; without `arguments`, that of sys.argv.
 
-    Exit code 0 is success, 1 a failed run, 2 refused input, 130 Ctrl-C, 143 SIGTERM, 141 a reader of the output that
-    has gone.
+    Exit code 0 is success, 1 a failed run or a server that does not answer, 2 refused input, 129 SIGHUP, 130 Ctrl-C,
+    143 SIGTERM, 141 a reader of the output that has gone.
     """
-    exit_on_sigterm()
+    exit_on_signals()
+    print_in_any_encoding()
     if instruction := os.environ.get(COMPLETION):
         from epochwise.commands.completion import answer_shell
 
@@ -187,15 +188,18 @@ def runs(conditions: tuple[str, ...], sort: str, limit: int | None, form: str, t
 
 @epochwise.command("report", short_help="Write report.html for a sweep or a run.")
 @click.argument("wanted", required=False, metavar="[SWEEP|RUN]", shell_complete=_completer("complete_reports"))
+@click.option(
+    "--out", metavar="HTML", help="The file to write (default: report.html in the sweep's or run's directory)."
+)
 @in_project
-def report(wanted: str | None, typed_in: Path) -> None:
+def report(wanted: str | None, out: str | None, typed_in: Path) -> None:
     """Write report.html, a page that opens anywhere, for a sweep or a run (default: the latest).
 
     SWEEP|RUN is an id or a directory; models is the pipeline's run.
     """
     from epochwise.commands.report import report
 
-    report(_path_or_id(typed_in, wanted))
+    report(_path_or_id(typed_in, wanted), typed_in / out if out else None)
 
 
 @epochwise.command("predict", short_help="Classify pictures or random test images.")
@@ -295,11 +299,16 @@ def ui(port: int | None, typed_in: Path) -> None:
 
 @_stage("check", "Check configuration, data and dvc.yaml.")
 def check(overrides: tuple[str, ...], typed_in: Path) -> None:
+    """Refuse what cannot work, and note what runs will not record."""
     from epochwise.config.compose import load
     from epochwise.pipeline.checks import check_project
+    from epochwise.runs.lineage import code_problem
 
     check_project(load(overrides))
     print("configuration, data and dvc.yaml agree")
+    problem = code_problem(find_root())
+    if problem:
+        print(f"note: {problem}")
 
 
 @_stage("prepare", "Stage 1: write data/prepared.")

@@ -2,13 +2,16 @@
 
 import hashlib
 import multiprocessing
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from image_files import idx
 
+from epochwise.common import locks
 from epochwise.common.errors import InputError
 from epochwise.data import downloads
 from epochwise.data.downloads import Dataset
@@ -86,6 +89,28 @@ def test_processes_that_ask_at_once_fetch_once(tmp_path):
         sums = pool.map(_load_and_log_fetches, [tmp_path] * 4)
     assert len(set(sums)) == 1
     assert (tmp_path / "fetched").read_text() == "x"
+
+
+def test_who_waits_for_another_process_uses_what_that_has_fetched(fetchers, tmp_path, monkeypatch):
+    """The files are put there while the lock is held, so any fetch would be one that did not wait."""
+    waiting = threading.Event()
+    acquire = locks.acquire
+    (tmp_path / NAME).mkdir()
+
+    def announce(lock, seconds=-1):
+        waiting.set()
+        acquire(lock, seconds)
+
+    with ThreadPoolExecutor(1) as threads:
+        with locks.locked(tmp_path / NAME / ".lock"):
+            monkeypatch.setattr(locks, "acquire", announce)
+            loading = threads.submit(load_images, NAME, tmp_path)
+            assert waiting.wait(60), "the fetch is under the lock"
+            for name, content in CONTENTS.items():
+                (tmp_path / NAME / name).write_bytes(content)
+        images = loading.result(60)
+    np.testing.assert_array_equal(images.x_train[..., 0], PIXELS)
+    assert fetchers.called == []
 
 
 def _load_and_log_fetches(folder: Path) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import copy_project
 from image_files import idx, zip_of
 
 from epochwise.common.errors import InputError
@@ -267,3 +268,19 @@ def test_damaged_gzip_is_refused(idx_folder):
     path.unlink()
     with pytest.raises(InputError, match="not a readable IDX file"):
         load(idx_folder)
+
+
+def test_a_relative_path_that_a_copy_of_the_project_lacks_is_that_of_the_main_checkout(
+    project, tmp_path, arrays, monkeypatch
+):
+    """As in `dvc exp run --temp`: git does not track the file, so DVC's copy does not have it."""
+    copy = copy_project(tmp_path / "copy")
+    np.savez(project.path / "own.npz", **arrays)
+    monkeypatch.chdir(copy.path)
+    with pytest.raises(InputError, match="no file or folder 'own.npz'"):
+        load(Path("own.npz"))
+    monkeypatch.setenv("DVC_ROOT", str(project.path))
+    np.testing.assert_array_equal(load(Path("own.npz")).images.x_train[..., 0], arrays["x_train"])
+    np.savez(copy.path / "own.npz", **arrays | {"x_train": arrays["x_train"][::-1]})
+    first = load(Path("own.npz")).images.x_train[..., 0]
+    np.testing.assert_array_equal(first, arrays["x_train"][::-1], "what the copy has comes first")

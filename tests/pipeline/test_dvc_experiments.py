@@ -1,6 +1,7 @@
 """`dvc exp run` in the workspace, in a copy and from the queue: its own parameters, its own code, runs kept."""
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.entities import RunStatus
 
@@ -64,3 +65,21 @@ def test_queued_experiments_run_as_they_were_queued(project):
         assert_whole(project, run, int(epochs))
         assert run.info.run_name == f"epochs={epochs}"
     assert len({run.data.tags["weights_sha256"] for run in kept.values()}) == 2
+
+
+@pytest.mark.parametrize("options", [("--temp",), ("--queue",)])
+def test_data_that_git_does_not_track_is_found_by_its_relative_path(project, options):
+    """DVC's copy of the project has tracked files only."""
+    (project.path / "data").mkdir()
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (340, 8, 8), np.uint8), np.arange(340) % 4
+    arrays = {"x_train": images[:300], "y_train": labels[:300], "x_test": images[300:], "y_test": labels[300:]}
+    np.savez(project.path / "data/own.npz", **arrays)
+    (project.path / "data/classes.txt").write_text("a\nb\nc\nd\n")
+    source = ("-S", "prepare.source=data/own.npz", "-S", "prepare.validation_size=100", "-S", "train.epochs=1")
+    project.ok("dvc", "exp", "run", *options, *source)
+    if options == ("--queue",):
+        project.ok("dvc", "exp", "run", "--run-all", "--jobs", "1")
+    (run,) = runs(project).values()
+    assert_whole(project, run, 1)
+    assert run.data.params["prepare.source"] == "data/own.npz"

@@ -1,5 +1,7 @@
 """The stages one by one: no run gets the score of another run's model, and runs are named by what varies."""
 
+from dataclasses import replace
+
 import pytest
 
 from epochwise.common.errors import InputError, RunError
@@ -34,6 +36,30 @@ def test_no_run_gets_the_score_of_another_runs_model(project):
     assert not run.metrics.exists()
     evaluate_stage(cfg)
     assert run.read_record().token == first.token, "the model's own run has the score"
+
+
+@pytest.mark.slow
+def test_while_evaluate_is_at_work_the_run_is_not_called_published(project, monkeypatch):
+    """The results that the server has are not those that are being made; if evaluate fails, it never gets them."""
+    from epochwise.evaluation import evaluate
+
+    cfg, run, seen = load(["train.epochs=1", "tracking=off"]), pipeline_run(), []
+    prepare_stage(cfg)
+    train_stage(cfg)
+    run.write_record(replace(run.read_record(), published="http://a server"))
+
+    def fail(*_):
+        seen.append(run.read_record().published)
+        raise RunError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "evaluate", fail)
+        with pytest.raises(RunError, match="the disk is full"):
+            evaluate_stage(cfg)
+    assert seen == [False]
+    assert run.read_record().published is False
+    evaluate_stage(cfg)
+    assert run.read_record().published is False and run.metrics.is_file()
 
 
 def test_a_run_is_named_by_what_varies(project):

@@ -30,6 +30,75 @@ def test_a_record_without_a_needed_key_is_refused(tmp_path, key):
             RunRecord.read(tmp_path / "run.json")
 
 
+DATASET = {"name": "digits", "md5": "m", "sha256": "s", "meta": {}}
+
+
+@pytest.mark.parametrize(
+    "key, wrong",
+    [
+        ("status", "DONE"),
+        ("published", True),
+        ("published", None),
+        ("epochs", True),
+        ("epochs", 2.5),
+        ("train_seconds", "3"),
+        ("token", 7),
+        ("name", None),
+        ("failure", ["x"]),
+        ("started", "yesterday"),
+        ("ended", 1.5),
+        ("git_dirty", "no"),
+        ("git_diff", False),
+        ("git_problem", None),
+        ("model_sha256", 1),
+        ("mlflow", []),
+        ("mlflow", {"params": []}),
+        ("mlflow", {"tags": "a=b"}),
+        ("mlflow", {"dataset": "digits"}),
+        ("mlflow", {"dataset": DATASET | {"md5": 3}}),
+        ("mlflow", {"dataset": DATASET | {"meta": []}}),
+        ("mlflow", {"dataset": DATASET | {"meta": {"image_shape": "8x8"}}}),
+        ("mlflow", {"dataset": DATASET | {"meta": {"classes": "ten"}}}),
+        ("mlflow", {"dataset": DATASET | {"meta": {"class_names": "zero"}}}),
+        ("mlflow", {"dataset": DATASET | {"meta": {"prepare": {"source": 1}}}}),
+        ("identity", {"versions": []}),
+        ("identity", {"parameters": None}),
+    ],
+)
+def test_a_record_with_a_wrong_value_is_refused_by_its_name(tmp_path, key, wrong):
+    write_json(tmp_path / "run.json", A_RECORD | {key: wrong})
+    with pytest.raises(InputError, match=f"run.json: not a run's record: {key}"):
+        RunRecord.read(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_is_none_is_refused(tmp_path, value):
+    write_json(tmp_path / "run.json", A_RECORD)
+    text = (tmp_path / "run.json").read_text()
+    (tmp_path / "run.json").write_text(text.replace('"train_seconds": 1.5', f'"train_seconds": {value}'))
+    with pytest.raises(InputError, match=f"run.json: not readable .{value} is no number of JSON"):
+        RunRecord.read(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize(
+    "lacking", ["params", "tags", "dataset", "dataset.meta", "dataset.md5", "dataset.meta.classes"]
+)
+def test_a_record_with_half_of_what_mlflow_shows_is_not_published(tmp_path, lacking):
+    meta = {"image_shape": [8, 8, 1], "classes": 10, "prepare": {"source": "digits"}}
+    shown = {"params": {}, "tags": {}, "dataset": DATASET | {"meta": meta}}
+    whole = A_RECORD | {"token": "t", "name": "n", "started": 1, "mlflow": shown}
+    write_json(tmp_path / "run.json", whole)
+    RunRecord.read(tmp_path / "run.json").check_publishable(tmp_path / "run.json")
+    *parents, last = lacking.split(".")
+    inside = shown
+    for parent in parents:
+        inside = inside[parent]
+    del inside[last]
+    write_json(tmp_path / "run.json", whole)
+    with pytest.raises(InputError, match=f"run.json: not a run's record: mlflow.{lacking} is None"):
+        RunRecord.read(tmp_path / "run.json").check_publishable(tmp_path / "run.json")
+
+
 def test_what_mlflow_cannot_show_is_refused(tmp_path):
     write_json(tmp_path / "run.json", A_RECORD)
     with pytest.raises(InputError, match="lacks token, name, started, mlflow, which MLflow shows"):

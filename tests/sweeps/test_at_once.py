@@ -10,8 +10,9 @@ from conftest import clean_environment, wait_for
 
 from epochwise.common.files import file_digest, read_json
 from epochwise.pipeline.directories import pipeline_run, run_directories
+from epochwise.tracking.address import tracking_uri
 from epochwise.tracking.run_mirror import FILES_TAG
-from epochwise.tracking.server import TOKEN_TAG, tracking_uri
+from epochwise.tracking.server import TOKEN_TAG
 
 COMMANDS = (
     ("epochwise", "run", "-m", "train.epochs=1,2", "seed=0,1"),

@@ -135,15 +135,14 @@ def test_a_finished_sweep_again_runs_nothing(swept, sweep):
 @pytest.mark.slow
 def test_a_published_sweep_is_all_in_another_server_and_the_latest_stays_the_latest(swept, sweep, tmp_path):
     other = f"sqlite:///{tmp_path}/other.db"
-    record = sweep.folder / "sweep.json"
-    last = record.stat().st_mtime_ns
+    last = SweepRecord.read(sweep.folder).changed
     printed = swept.ok("epochwise", "publish", str(sweep.folder), MLFLOW_TRACKING_URI=other)
     assert printed.count(": up to date in MLflow as ") == len(sweep.points)
     assert f"sweep {sweep.id}: http" in printed
     server = mlflow.MlflowClient(other)
     found = server.search_runs([server.get_experiment_by_name("epochwise").experiment_id])
     assert {run.data.tags["sweep.id"] for run in found} == {sweep.id}
-    assert record.stat().st_mtime_ns == last
+    assert SweepRecord.read(sweep.folder).changed == last
     swept.ok("epochwise", "publish", str(sweep.folder))
 
 

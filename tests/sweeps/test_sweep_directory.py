@@ -1,13 +1,14 @@
 """Which sweeps there are, and which runs on disk count as finished."""
 
 import os
+import shutil
 
 import pytest
 from conftest import A_RECORD
 from made_sweeps import finish, make_sweep, point
 
 from epochwise.common.errors import InputError
-from epochwise.common.files import write_json
+from epochwise.common.files import read_json, write_json
 from epochwise.sweeps.directory import find_sweep, finished_runs, known_sweeps
 from epochwise.sweeps.record import SweepRecord
 
@@ -22,17 +23,68 @@ def test_a_sweep_is_found_by_its_id_or_its_folder_or_as_the_latest(tmp_path):
         find_sweep(tmp_path, "nonsense")
 
 
-def test_the_latest_sweep_comes_first_and_a_damaged_one_is_left_out(tmp_path):
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that is written into sweep.json, in milliseconds."""
+    now = [1000]
+    monkeypatch.setattr("epochwise.sweeps.record.now", lambda: now[0])
+    return now
+
+
+def another(sweep: SweepRecord, name: str) -> SweepRecord:
+    folder = sweep.folder.parent / name
+    folder.mkdir()
+    made = SweepRecord(folder, name, *(sweep.command, sweep.experiment, sweep.varied, sweep.points, False, True))
+    made.write()
+    return made
+
+
+def test_the_latest_sweep_comes_first_and_a_damaged_one_is_left_out(tmp_path, clock):
     sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
-    for name, seconds in (("older", 1000), ("newer", 3000)):
-        folder = tmp_path / "multirun" / name
-        folder.mkdir()
-        SweepRecord(folder, name, *(sweep.command, sweep.experiment, sweep.varied, sweep.points, False, True)).write()
-        os.utime(folder / "sweep.json", (seconds, seconds))
-    os.utime(sweep.folder / "sweep.json", (2000, 2000))
+    for name, clock[0] in (("older", 500), ("newer", 3000)):
+        another(sweep, name)
     (tmp_path / "multirun/damaged").mkdir()
     (tmp_path / "multirun/damaged/sweep.json").write_text("{")
     assert [known.id for known in known_sweeps(tmp_path)] == ["newer", "day_time", "older"]
+
+
+def test_no_copy_and_no_touch_makes_another_sweep_the_latest(tmp_path, clock):
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
+    clock[0] = 2000
+    another(sweep, "newer")
+    os.utime(sweep.folder / "sweep.json", (10**10, 10**10))
+    assert find_sweep(tmp_path, None).id == "newer"
+    shutil.copytree(sweep.folder, tmp_path / "multirun/copied")  # of an archive, or back from a scratch disk
+    assert find_sweep(tmp_path, None).id == "newer"
+    clock[0] = 3000
+    sweep.write(keep_time=True)  # MLflow got it
+    assert find_sweep(tmp_path, None).id == "newer"
+    sweep.write()  # it is run again
+    assert find_sweep(tmp_path, None).id == "day_time"
+
+
+def test_of_a_sweep_of_an_earlier_version_the_time_of_the_file_counts(tmp_path):
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
+    content = read_json(sweep.folder / "sweep.json")
+    del content["changed"]
+    write_json(sweep.folder / "sweep.json", content)
+    os.utime(sweep.folder / "sweep.json", (5, 5))
+    assert SweepRecord.read(sweep.folder).changed == 5000
+
+
+def test_sweeps_and_runs_behind_links_are_found_once(tmp_path):
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0), point(1, seed=1))
+    finish(sweep.folder / "0", 0)
+    scratch = tmp_path / "scratch"
+    shutil.move(tmp_path / "multirun", scratch)
+    (tmp_path / "multirun").symlink_to(scratch)
+    (scratch / "again").symlink_to(scratch / "day")  # two ways to one folder
+    (scratch / "circle").symlink_to(scratch)
+    finish(tmp_path / "far/time", 1)
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs/a day").symlink_to(tmp_path / "far")
+    assert [known.id for known in known_sweeps(tmp_path)] == ["day_time"]
+    assert sorted(finished_runs(tmp_path, known_sweeps(tmp_path)[0])) == [0, 1]
 
 
 def test_runs_elsewhere_count_if_they_are_the_same(tmp_path):

@@ -11,8 +11,9 @@ from mlflow.entities import ViewType
 from mlflow_runs import all_runs, client, provide_database, run_directory, train
 
 from epochwise.runs.directory import RECORD
+from epochwise.tracking.address import store_exists
 from epochwise.tracking.registry import champion
-from epochwise.tracking.server import Server, database_exists
+from epochwise.tracking.server import Server
 
 CONNECT = "from epochwise.tracking.server import Server; from pathlib import Path; server = Server(Path.cwd()); "
 # MLflow has made the tables in a temporary file, which is then never renamed.
@@ -66,9 +67,9 @@ def test_processes_that_find_no_database_share_one_experiment(project):
 
 def test_the_address_of_a_database_may_have_a_query(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.path}/other.db?timeout=30")
-    assert not database_exists(project.path)
+    assert not store_exists(project.path)
     train(run_directory(project), "train.epochs=1")
-    assert database_exists(project.path)
+    assert store_exists(project.path)
     assert champion(project.path, "it's") is None
     (run,) = all_runs(client(project.path, "other.db"))
     assert run.info.status == "FINISHED"

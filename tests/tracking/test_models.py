@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from mlflow_runs import all_runs, provide_database, run_directory, train
 
+from epochwise.tracking.address import tracking_uri
 from epochwise.tracking.download import fetch_run
-from epochwise.tracking.server import tracking_uri
 
 pytestmark = pytest.mark.usefixtures("plain_pictures")
 

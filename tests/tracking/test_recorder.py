@@ -12,9 +12,9 @@ from mlflow_runs import NO_SERVER, all_runs, provide_database, run_directory, tr
 from epochwise.config.compose import load
 from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage
 from epochwise.runs.directory import RunDirectory
+from epochwise.tracking.address import tracking_uri
 from epochwise.tracking.recorder_thread import NullRecorder, create_recorder
 from epochwise.tracking.run_mirror import COSTS
-from epochwise.tracking.server import tracking_uri
 from epochwise.training.history import METRICS
 
 pytestmark = pytest.mark.usefixtures("plain_pictures")

@@ -5,8 +5,8 @@ import socket
 import pytest
 from mlflow_runs import all_runs, client, provide_database, run_directory, train
 
+from epochwise.tracking.address import server_name
 from epochwise.tracking.redacted_errors import reason, warn
-from epochwise.tracking.server import server_name
 
 SECRET = "s3cr3t"
 

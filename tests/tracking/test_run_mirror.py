@@ -27,8 +27,9 @@ from epochwise.common.files import read_json, write_json
 from epochwise.config.compose import load
 from epochwise.pipeline.directories import pipeline_run
 from epochwise.pipeline.stages import evaluate_stage, prepare_stage, train_stage
+from epochwise.tracking.address import tracking_uri
 from epochwise.tracking.run_mirror import FILES_TAG, sync_run
-from epochwise.tracking.server import TOKEN_TAG, Server, tracking_uri
+from epochwise.tracking.server import TOKEN_TAG, Server
 
 pytestmark = pytest.mark.usefixtures("plain_pictures")
 

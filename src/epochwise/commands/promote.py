@@ -1,5 +1,6 @@
 """`epochwise promote`: make a run the champion of MLflow's registry and, if asked, its parameters the pipeline's."""
 
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from epochwise.common.errors import InputError
-from epochwise.common.files import replacing
+from epochwise.common.files import write_text
 from epochwise.common.paths import find_root, main_root
 from epochwise.config.compose import load
 from epochwise.config.overrides import as_override
@@ -20,7 +21,7 @@ from epochwise.sweeps.directory import find_sweep
 from epochwise.sweeps.leaderboard import Setting, make_leaderboard
 from epochwise.sweeps.scheduler import epochs_to_train
 from epochwise.tracking.download import fetch_run
-from epochwise.tracking.registry import as_input_error, champion, model_name, register_champion
+from epochwise.tracking.registry import champion, explained, model_name, register_champion
 from epochwise.tracking.run_mirror import sync_run
 from epochwise.tracking.server import Server
 
@@ -31,7 +32,7 @@ def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_
     `write_params` also writes its parameters into params.yaml, but for those of `prepare`, which decide the data;
     `write_data` writes these, too. A run that MLflow does not have is logged to it first, and one that only MLflow has
     is downloaded. A run that is not tracked can give its parameters only. Raises InputError if there is no such run or,
-    unless forced, if the champion is better or was made from other data.
+    unless forced, if the champion is better or was made from other data, and RunError if MLflow does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="epochwise-") as scratch:
         run, is_here = _chosen_run(run_id, sweep_id, Path(scratch))
@@ -80,7 +81,7 @@ def _among_seeds(setting: Setting) -> str:
 
 def _sync(run: RunDirectory, record: RunRecord) -> str:
     """Log the run to MLflow if that lacks it. Returns MLflow's id of the run."""
-    with as_input_error(f"{record.run_id}: cannot be registered in MLflow"):
+    with explained(f"{record.run_id}: cannot be registered in MLflow"):
         mirror = sync_run(Server(main_root()), run)
     if mirror is None or mirror.deleted or mirror.run_id is None:
         raise InputError(f"{run.path}: is at work, or was deleted in MLflow; it cannot be registered now")
@@ -91,6 +92,7 @@ def _register(
     run: RunDirectory, record: RunRecord, run_id: str, wanted: dict[str, Any], val_accuracy: float, force: bool
 ) -> None:
     """Make the run champion; `run_id` is MLflow's, and `wanted` are the run's parameters."""
+    record.check_publishable(run.record)
     name = model_name(record.experiment, wanted["prepare.source"])
     before = champion(main_root(), name)
     if before and before["run_id"] == run_id:
@@ -121,7 +123,7 @@ def _refuse_a_worse_run(before: dict[str, str], record: RunRecord, val_accuracy:
 
 
 def _write_params(wanted: dict[str, Any], data_sha256: str, write_data: bool) -> None:
-    """Change the values in params.yaml that differ, and nothing else: comments and layout stay.
+    """Change the values in params.yaml that differ, and nothing else: comments, layout and line ends stay.
 
     Those of `prepare` are left as they are unless `write_data`.
     """
@@ -130,7 +132,8 @@ def _write_params(wanted: dict[str, Any], data_sha256: str, write_data: bool) ->
     path, yaml = find_root() / "params.yaml", YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 1000
-    content = yaml.load(path)
+    crlf = b"\r\n" in path.read_bytes()
+    content = yaml.load(path.read_text(encoding="utf-8"))
     changed, left_out = [], []
     own = content["model"].get("parameters", {})
     for name in [name for name in own if f"{OWN_PARAMETERS}.{name}" not in wanted]:  # of another network
@@ -151,8 +154,9 @@ def _write_params(wanted: dict[str, Any], data_sha256: str, write_data: bool) ->
             else:
                 section[last] = value
     if changed:
-        with replacing(path) as temporary:
-            yaml.dump(content, temporary)
+        text = io.StringIO()
+        yaml.dump(content, text)
+        write_text(path, text.getvalue().replace("\n", "\r\n" if crlf else "\n"))
     print(f"params.yaml: {', '.join(changed) or 'has these parameters already'}")
     if left_out:
         print(f"note: the run was made with {', '.join(left_out)}, which is not written; --data writes it, too")

@@ -14,10 +14,11 @@ from epochwise.runs.record import RUNNING
 from epochwise.sweeps.directory import finished_runs, known_sweeps
 from epochwise.sweeps.publication import publish_if_needed
 from epochwise.sweeps.record import SweepRecord
+from epochwise.tracking.address import server_name
 from epochwise.tracking.orphans import end_orphans
 from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.run_mirror import sync_run
-from epochwise.tracking.server import Server, server_name
+from epochwise.tracking.server import Server
 
 Item = TypeVar("Item", RunDirectory, SweepRecord)
 
@@ -37,6 +38,8 @@ def publish(folders: list[Path]) -> None:
     try:
         server = Server(main_root())
         server.ping()
+    except InputError:  # the address is none
+        raise
     except Exception as error:  # MLflow raises errors of several libraries
         raise _no_answer(error) from error
     end_orphans(main_root(), server)

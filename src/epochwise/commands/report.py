@@ -1,5 +1,7 @@
 """`epochwise report`: write report.html for a sweep or a run."""
 
+import errno
+from contextlib import suppress
 from pathlib import Path
 
 from epochwise.common.errors import InputError
@@ -10,27 +12,33 @@ from epochwise.pipeline.find_run import find_run
 from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.report.content import report_of_run
 from epochwise.report.page import render
-from epochwise.runs.directory import RunDirectory
+from epochwise.runs.directory import REPORT, RunDirectory
 from epochwise.sweeps import leaderboard_files
 from epochwise.sweeps.directory import find_sweep, known_sweeps
 from epochwise.sweeps.leaderboard import make_leaderboard
-from epochwise.sweeps.record import RECORD, SweepRecord
+from epochwise.sweeps.record import SweepRecord
 
 
-def report(wanted: Path | str | None) -> None:
+def report(wanted: Path | str | None, out: Path | None) -> None:
     """Write the report of a sweep or a run, and print where it is; without `wanted`, of the latest one.
 
-    `wanted` is an id or a directory. Raises InputError if there is no such sweep or run, or if the run is not finished.
+    `wanted` is an id or a directory; `out` is the file to write, by default report.html in the directory. Raises
+    InputError if there is no such sweep or run, if the run is not finished, or if the file may not be written.
     """
     root = find_root()
     found = _latest(root) if wanted is None else _find(root, wanted)
     if isinstance(found, SweepRecord):
-        path = leaderboard_files.write_report(make_leaderboard(root, found))
+        content, path = leaderboard_files.sweep_report(make_leaderboard(root, found)), found.folder / REPORT
     else:
         restore_pipeline_record(found)
-        record = found.read_finished()
-        path = found.report
-        write_bytes(path, render(report_of_run(found, record)))
+        content, path = report_of_run(found, found.read_finished()), found.report
+    path = out or path
+    try:
+        write_bytes(path, render(content))
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        raise InputError(f"{path}: may not be written ({error.strerror}); name another file by --out") from error
     print(f"report {display_path(path)}")
 
 
@@ -51,17 +59,13 @@ def _find(root: Path, wanted: Path | str) -> RunDirectory | SweepRecord:
 
 
 def _latest(root: Path) -> RunDirectory | SweepRecord:
-    """The sweep or the single run that was written to last."""
-    sweeps = known_sweeps(root)[:1]
-    single = [
-        run
-        for run in (pipeline_run(), *run_directories(root))
-        if run.record.is_file() and run.metrics.is_file() and not SweepRecord.exists(run.path.parent)
-    ]
-    candidates: list[tuple[float, RunDirectory | SweepRecord]] = [
-        *((run.record.stat().st_mtime, run) for run in single),
-        *(((sweep.folder / RECORD).stat().st_mtime, sweep) for sweep in sweeps),
-    ]
+    """The sweep or the single run that was at work last, by the times in their records."""
+    candidates: list[tuple[int, RunDirectory | SweepRecord]] = [(sweep.changed, sweep) for sweep in known_sweeps(root)]
+    for run in (pipeline_run(), *run_directories(root)):
+        if run.metrics.is_file() and not SweepRecord.exists(run.path.parent):
+            with suppress(InputError):  # none, or a damaged one
+                record = run.read_record()
+                candidates.append((record.ended or record.started or 0, run))
     if not candidates:
         raise InputError("no run or sweep is here yet; `epochwise run` makes one")
     return max(candidates, key=lambda pair: pair[0])[1]

@@ -19,6 +19,7 @@ from epochwise.data.sources import is_named
 from epochwise.pipeline.directories import cache_folder
 from epochwise.pipeline.find_run import find_run
 from epochwise.runs.directory import RunDirectory
+from epochwise.runs.lineage import not_recorded
 from epochwise.runs.record import RunRecord
 from epochwise.tracking.download import fetch_run
 from epochwise.trajectory.identity import PROCESS
@@ -50,13 +51,17 @@ def _check_out(record: RunRecord, recorded: RunDirectory, scratch: Path) -> Path
     """Clone this repository at the run's commit and apply the run's changes; returns the project in the clone."""
     root, commit, folder = find_root(), record.git_commit, scratch / "code"
     if commit is None:
-        raise InputError(f"{recorded.path}: was not trained in a git repository, so its code is not known")
+        reason = record.git_problem or "was not trained in a git repository"
+        raise InputError(f"{recorded.path}: its code is not known ({reason})")
+    if record.git_dirty is None and record.git_problem:
+        print(f"note: when this run was trained, {not_recorded(commit, record.git_problem)}")
     try:
         git(root, "cat-file", "-e", f"{commit}^{{commit}}")
     except GitError as error:
         raise InputError(f"{commit}: the run's commit is not in this repository; fetch it first") from error
     repository = git(root, "rev-parse", "--show-toplevel").strip()
-    git(root, "clone", "--quiet", "--shared", "--no-checkout", repository, folder)
+    # The bytes of the commit, whatever git converts in a checkout: they decide the fingerprint.
+    git(root, "clone", "--quiet", "--shared", "--no-checkout", "--config", "core.autocrlf=false", repository, folder)
     git(folder, "checkout", "--quiet", "--detach", commit)
     if record.git_diff:
         git(folder, "apply", "--allow-empty", _recorded_diff(record, recorded, scratch))
@@ -81,7 +86,7 @@ def _recorded_diff(record: RunRecord, recorded: RunDirectory, scratch: Path) -> 
         raise InputError(
             f"{recorded.path}: was trained with uncommitted code, and its git.diff is neither here nor in MLflow"
         )
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("# untracked"):
             print(f"not recorded: {line.removeprefix('# ')}")
     return path.resolve()
@@ -90,9 +95,10 @@ def _recorded_diff(record: RunRecord, recorded: RunDirectory, scratch: Path) -> 
 def _train(recorded: RunDirectory, clone: Path) -> None:
     """Train in the clone, whose state store is empty. If that fails, this process ends with the same exit code."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(LEADING_ASTRAY)}
+    environment["PYTHONIOENCODING"] = "utf-8"  # what is read here, whatever the terminal shows
     arguments = [*_parameter_overrides(recorded), "tracking=off", f"hydra.run.dir={NEW_RUN}"]
     command = [sys.executable, "-m", "epochwise", "run", *arguments]
-    with subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.PIPE, encoding="utf-8") as child:
         for line in child.stdout or ():
             if not line.startswith("files "):  # names a directory of the clone, which is removed at the end
                 print(line, end="", flush=True)

@@ -20,10 +20,11 @@ from epochwise.config import overrides
 from epochwise.config.compose import hydra_settings, load, register
 from epochwise.config.limits import check_values
 from epochwise.pipeline.datasets import check_data
-from epochwise.pipeline.directories import folder_inside
+from epochwise.pipeline.directories import check_links, folder_inside
 from epochwise.pipeline.recorded_run import run_name
 from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
+from epochwise.runs.lineage import code_problem
 from epochwise.sweeps import leaderboard_files
 from epochwise.sweeps.cores import threads_override
 from epochwise.sweeps.grid import grid_jobs, make_points
@@ -33,8 +34,8 @@ from epochwise.sweeps.opening import open_sweep
 from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.table import print_leaderboard
+from epochwise.tracking.address import check_address, server_name
 from epochwise.tracking.redacted_errors import warn
-from epochwise.tracking.server import server_name
 
 LAUNCHER = "hydra_plugins.epochwise_launcher.EpochwiseLauncher"
 
@@ -59,6 +60,7 @@ def run(arguments: list[str]) -> None:
         _call_hydra(run_point, [argument for argument in arguments if argument not in swept])
         return
     settings = hydra_settings(plain)
+    check_links()
     if parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg):
         _run_sweep(parsed.overrides, settings)
     else:
@@ -66,7 +68,10 @@ def run(arguments: list[str]) -> None:
 
 
 def _run_one(arguments: list[str], typed: list[str], settings: DictConfig) -> None:
-    check_data(load(typed))
+    cfg = load(typed)
+    if cfg.tracking.enabled:
+        check_address()
+    check_data(cfg)
     folder = folder_inside("outputs", settings, "run")
     others = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())  # not what a kill left
     if others and not RunDirectory(folder).record.is_file():
@@ -98,13 +103,17 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
     typed = [*typed, *threads_override(grid_jobs(typed, settings), settings)]
     cfg, points = make_points(grid_jobs(typed, settings))
     sweep = open_sweep(typed, settings, cfg, points)
+    problem = code_problem(find_root())  # each run says so in its log
+    if problem:
+        print(f"note: {problem}", flush=True)
     folder = sweep.folder
     with lock_directory(main_root(), folder):  # the same command, given twice at once, would write the same runs
         if SweepRecord.exists(folder):
             sweep = SweepRecord.read(folder)  # as the process that last worked in it has left it
         sweep.write()
         try:
-            _call_hydra(run_point, ["--multirun", *typed, overrides.as_override("hydra.sweep.dir", str(folder))])
+            listed = [overrides.listed(override, find_root() / "conf") for override in typed]
+            _call_hydra(run_point, ["--multirun", *listed, overrides.as_override("hydra.sweep.dir", str(folder))])
         finally:
             sweep = SweepRecord.read(folder)
             if settings.launcher.get("_target_") != LAUNCHER and cfg.tracking.enabled:
@@ -123,8 +132,7 @@ def _publish(sweep: SweepRecord) -> SweepRecord:
     except RunError as error:
         warn(error, NOT_PUBLISHED)
         sweep = sweep.unpublished()
-    sweep.write()
-    return sweep
+    return sweep.write()
 
 
 def _require_published(cfg: DictConfig, sweep: SweepRecord) -> None:

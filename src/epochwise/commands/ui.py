@@ -1,4 +1,4 @@
-"""`epochwise ui`: MLflow's pages for the project's own database, on a free port, with the links to the runs."""
+"""`epochwise ui`: MLflow's pages for the store that runs are logged to, on a free port, with the links to the runs."""
 
 import os
 import signal
@@ -14,8 +14,17 @@ from contextlib import contextmanager, suppress
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.paths import main_root
 from epochwise.config.compose import load
-from epochwise.tracking.database import experiment_ids, local_uri
-from epochwise.tracking.server import LOCAL_PORT, database_exists, is_remote, server_name, summary_experiment
+from epochwise.tracking.address import (
+    check_address,
+    database_file,
+    is_local,
+    is_remote,
+    server_name,
+    store_exists,
+    tracking_uri,
+)
+from epochwise.tracking.database import experiment_ids
+from epochwise.tracking.server import LOCAL_PORT, Server, summary_experiment
 
 HOST = "127.0.0.1"
 PORTS = range(LOCAL_PORT, LOCAL_PORT + 20)  # the first free one is taken
@@ -29,15 +38,17 @@ def ui(port: int | None) -> None:
 
     Raises InputError if there are no runs yet, or if `port` is not free; without a port the first free one is taken.
     """
+    check_address()
     root = main_root()
     if is_remote(root):
         print(f"MLFLOW_TRACKING_URI names a server, whose pages are at {server_name(root)}")
         return
-    if not database_exists(root):
-        raise InputError("no runs to show yet: `epochwise run` or `make repro` makes one")
+    of_store = "" if is_local(root) else f" in {server_name(root)}"
+    if not store_exists(root):
+        raise InputError(f"no runs to show yet{of_store}: `epochwise run` or `make repro` makes one")
     chosen = _free_port(port)
-    print("starting MLflow's server", flush=True)
-    with _server(local_uri(root), chosen) as server:
+    print(f"starting MLflow's server{of_store and f' for the runs{of_store}'}", flush=True)
+    with _server(tracking_uri(root), chosen) as server:
         try:
             if _answers(server, chosen):
                 _print_links(chosen)
@@ -64,10 +75,11 @@ def _free_port(wanted: int | None) -> int:
 @contextmanager
 def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server in a session of its own, so that Ctrl-C reaches this process alone, which then ends it."""
-    options = ["--backend-store-uri", uri, "--workers", "1", "--host", HOST, "--port", str(port)]
+    options = ["--workers", "1", "--host", HOST, "--port", str(port)]
     with tempfile.TemporaryFile() as log:
         command = [sys.executable, "-m", "mlflow", "server", *options]
-        environment = ENVIRONMENT | os.environ
+        # As a variable, since the address of a database can hold a password, and all users can see a process's options.
+        environment = ENVIRONMENT | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             yield server
@@ -103,10 +115,18 @@ def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def _print_links(port: int) -> None:
-    ids, name = experiment_ids(main_root()), load([]).tracking.experiment
+    ids, name = _experiment_ids(), load([]).tracking.experiment
     for title, experiment in (("runs", name), ("sweeps", summary_experiment(name))):
         if experiment in ids:
             page = f"http://{HOST}:{port}/#/experiments/{ids[experiment]}/runs?workflowType=machine_learning"
             print(f"{title:<7}{page}")
     print("MLflow's own front page opens in its part for GenAI; `Model training` on it leads to the same runs")
     print("Ctrl-C stops the server", flush=True)
+
+
+def _experiment_ids() -> dict[str, str]:
+    """The ids of the experiments in the store, by name."""
+    database = database_file(tracking_uri(main_root()))
+    if database:
+        return experiment_ids(database)
+    return {found.name: found.experiment_id for found in Server(main_root()).client.search_experiments()}

@@ -1,4 +1,4 @@
-"""Locks on run directories. The system releases a lock when its process ends, however that process ends."""
+"""Locks on run directories, so that one process at a time works in one."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,13 +7,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from epochwise.common.locks import acquire, file_lock, holder
+
 
 @contextmanager
 def try_lock_directory(root: Path, directory: Path) -> Iterator[bool]:
     """Yield whether `directory` could be locked at once. If so, no other process works in it until this ends."""
     lock = _directory_lock(root, directory)
     try:
-        lock.acquire(blocking=False)
+        acquire(lock, 0)
     except Timeout:
         yield False
         return
@@ -31,10 +33,10 @@ def lock_directory(root: Path, directory: Path) -> Iterator[None]:
     """
     lock = _directory_lock(root, directory)
     try:
-        lock.acquire(blocking=False)
+        acquire(lock, 0)
     except Timeout:
-        print(f"{directory}: another process works here; waiting until it ends", flush=True)
-        lock.acquire()
+        print(f"{directory}: {holder(Path(lock.lock_file))} works here; waiting until it ends", flush=True)
+        acquire(lock)
     try:
         yield
     finally:
@@ -47,11 +49,6 @@ def internal_folder(root: Path) -> Path:
 
 
 def _directory_lock(root: Path, directory: Path) -> FileLock:
-    """The lock of a directory, named by its absolute path.
-
-    Its file is never removed: a process that waits on a removed file would not see the file that replaces it.
-    """
+    """The lock of a directory, named by its absolute path."""
     name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()
-    path = internal_folder(root) / f"{name}.folder"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path)
+    return file_lock(internal_folder(root) / f"{name}.folder")

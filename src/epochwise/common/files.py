@@ -45,12 +45,30 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Raises InputError if `path` does not exist or does not hold a JSON object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable ({error})") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: does not hold a JSON object")
     return value
+
+
+def _refuse_constant(word: str) -> None:
+    """NaN and the infinities are no JSON, though Python reads them."""
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def find_files(folder: Path, name: str) -> Iterator[Path]:
+    """The files of this name in a folder and all below it, also behind links to folders, each folder once."""
+    seen = set()
+    for path, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) in seen:  # by way of another link, which may lead in a circle
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if name in files:
+            yield Path(path, name)
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

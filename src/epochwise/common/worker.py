@@ -16,7 +16,7 @@ from multiprocessing import connection
 from typing import Any
 
 from epochwise.common.errors import InputError, RunError
-from epochwise.common.processes import exit_on_sigterm
+from epochwise.common.processes import exit_on_signals, print_in_any_encoding
 
 LONGEST_REASON = 500  # characters; a reason from TensorFlow can have thousands, which the job's log holds in full
 GRACE = 30.0  # seconds that an interrupted run has to write how it ended before its process is killed
@@ -84,8 +84,10 @@ def wait_for_results(workers: list[Worker], seconds: float) -> list[Worker]:
 
 
 def _run_tasks(parent_end: Any, after_task: Callable[[], None] | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
-    exit_on_sigterm()
+    for number in (signal.SIGINT, signal.SIGHUP):  # reach all processes of a terminal; the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    exit_on_signals()
+    print_in_any_encoding()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:

@@ -3,12 +3,14 @@
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -16,6 +18,8 @@ from epochwise.common.errors import InputError, one_line
 from epochwise.config.schema import OWN_PARAMETERS, is_parameter
 
 HYDRA_WORDS = ("true", "false", "null", "nan", "inf")  # Hydra reads these as values, not as text
+DIGITS = 12  # of the numbers that make a range
+MOST_VALUES = 100_000  # of a range; a sweep of more is a typing error
 RENAMED_PRESETS = {"experiment=seed": "experiment=writeup"}
 
 
@@ -30,6 +34,29 @@ def _parse_one(override: str) -> Override:
         return OverridesParser.create().parse_override(override)
     except HydraException as error:
         raise InputError(f"not an override: {override}; write key=value") from error
+
+
+def listed(override: str, conf: Path) -> str:
+    """An override whose sweep is written out: `0.1,0.2,0.3` for `range(0.1,0.4,0.1)`, names of presets for `glob(*)`.
+
+    Hydra adds steps of a range as binary numbers, which gives 0.30000000000000004, and in `range(0.1,1.0,0.1)` one
+    number too many. Any other override is returned as it is. Raises InputError if there is nothing in the sweep.
+    """
+    parsed = _parse_one(override)
+    swept: Any = parsed.value()
+    if isinstance(swept, RangeSweep) and not isinstance(swept.range(), range):
+        values = [repr(value) for value in _float_range(swept, override)]
+    elif isinstance(swept, Glob):
+        values = swept.filter(_presets(conf, parsed.key_or_group))
+    else:
+        return override
+    if not values:
+        presets = ", ".join(_presets(conf, parsed.key_or_group))
+        there_is = f"; there is {presets}" if presets else ""
+        raise InputError(f"command line: {override}: no value{there_is}")
+    if swept.__class__ is RangeSweep and swept.shuffle:
+        return f"{override.partition('=')[0]}=shuffle({','.join(values)})"
+    return f"{override.partition('=')[0]}={','.join(values)}"
 
 
 def grid(typed: Iterable[str]) -> list[list[str]]:
@@ -58,7 +85,7 @@ def refuse_unknown(typed: Iterable[str], known: Sequence[str], conf: Path) -> No
         if override.is_sweep_override():
             raise InputError(f"command line: {override.input_line} is a sweep; use `epochwise run -m`")
         if key in groups and not key.startswith("hydra"):
-            _refuse_unknown_preset(override, sorted(path.stem for path in (conf / key).glob("*.yaml")))
+            _refuse_unknown_preset(override, _presets(conf, key))
         elif not (_covers(key, known) or is_parameter(key) or key.startswith(("hydra.", "hydra/"))):
             raise InputError(f"command line: unknown key {key}{did_you_mean(key, [*known, *groups])}")
 
@@ -95,6 +122,24 @@ def _groups(conf: Path) -> list[str]:
 def _covers(key: str, keys: Iterable[str]) -> bool:
     """Whether `key` is one of `keys` or a mapping that holds one of them."""
     return any(other == key or other.startswith(f"{key}.") for other in keys)
+
+
+def _float_range(swept: RangeSweep, override: str) -> Iterator[float]:
+    """The numbers of a range, in decimal: start + step·i as long as they are before stop."""
+    # What Hydra has computed with them before, for sort(), can have errors in the last of 17 digits.
+    start, stop, step = (Decimal(f"{number:.{DIGITS}g}") for number in (swept.start, swept.stop, swept.step))
+    if not step or not all(number.is_finite() for number in (start, stop, step)):
+        raise InputError(f"command line: {override}: the step of a range must be a number other than 0")
+    if (stop - start) / step > MOST_VALUES:
+        raise InputError(f"command line: {override}: more than {MOST_VALUES} values")
+    while start < stop if step > 0 else start > stop:
+        yield float(start)
+        start += step
+
+
+def _presets(conf: Path, group: str) -> list[str]:
+    """The names of the presets in a config group; none if it is no group."""
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
 
 
 def _refuse_unknown_preset(override: Override, choices: list[str]) -> None:

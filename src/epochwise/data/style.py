@@ -125,7 +125,8 @@ def _evenness(image: np.ndarray) -> float:
 def content(image: np.ndarray) -> np.ndarray:
     """How much each pixel of an image H×W×C differs from the background, H×W in 0…1; zeros if it is blank."""
     difference: np.ndarray = np.abs(image - border(image).mean(axis=0)).max(axis=2)
-    return np.divide(difference, max(float(difference.max()), 1e-6), dtype=difference.dtype)
+    share: np.ndarray = difference / max(float(difference.max()), 1e-6)
+    return share
 
 
 def content_box(image: np.ndarray) -> tuple[int, int, int, int]:

@@ -1,5 +1,7 @@
 """What `epochwise check` refuses before DVC removes an output: wrong configuration, data, dvc.yaml or dvc.lock."""
 
+import configparser
+from contextlib import suppress
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,8 +12,9 @@ from epochwise.common.paths import find_root
 from epochwise.config.params_file import read_params
 from epochwise.config.schema import parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data, check_source_unchanged
-from epochwise.pipeline.directories import PREPARED
+from epochwise.pipeline.directories import PREPARED, check_links
 from epochwise.pipeline.own_networks import check_builds, check_watched
+from epochwise.tracking.address import check_address
 
 
 def check_project(cfg: DictConfig) -> None:
@@ -19,6 +22,9 @@ def check_project(cfg: DictConfig) -> None:
 
     Prints what prepare will change in the data.
     """
+    check_links()
+    if cfg.tracking.enabled:
+        check_address()
     for line in check_data(cfg):
         print(line)
     check_source_unchanged(find_root() / PREPARED, cfg.prepare)
@@ -29,6 +35,23 @@ def check_project(cfg: DictConfig) -> None:
     (problem,) = check_builds([cfg])
     if problem:
         raise InputError(problem)
+    check_repository()
+
+
+def check_repository() -> None:
+    """Raise InputError if the project is in no git repository, unless DVC is told to do without one."""
+    root = find_root()
+    if any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return
+    settings = configparser.ConfigParser(strict=False, interpolation=None)
+    for name in ("config", "config.local"):
+        with suppress(configparser.Error, UnicodeDecodeError):  # DVC says what is wrong with it
+            settings.read(root / ".dvc" / name, encoding="utf-8")
+    if settings.get("core", "no_scm", fallback="").lower() != "true":
+        raise InputError(
+            f"{root}: is in no git repository, which DVC needs; `git init && git add --all && git commit -m start` "
+            "makes one, and `dvc config core.no_scm true` lets DVC do without; `epochwise run` works as it is"
+        )
 
 
 def check_stages() -> None:

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import file_digest
+from epochwise.common.locks import locked
 from epochwise.common.paths import find_root
 from epochwise.config.limits import check_network
 from epochwise.data import sources
@@ -69,12 +69,11 @@ def prepare_once(cfg: DictConfig, folder: Path) -> PreparedData:
 def prepared_for(cfg: DictConfig) -> PreparedData:
     """The data that `cfg` asks for, prepared once by this code and kept in the cache, where `dvc repro` leaves it."""
     folder = _kept_folder(cfg)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        kept = _kept(cfg)
-        if kept and kept.archive.is_file() and file_digest(kept.archive) == kept.sha256:
-            return kept
-        return prepare_once(cfg, folder)
+    kept = _intact(cfg)
+    if kept:  # without a lock, which a project that may only be read has not
+        return kept
+    with locked(folder / ".lock"):
+        return _intact(cfg) or prepare_once(cfg, folder)
 
 
 def describe_data(data: PreparedData) -> str:
@@ -137,6 +136,12 @@ def _kept(cfg: DictConfig) -> PreparedData | None:
         return PreparedData(folder, DataMeta.read(folder))
     except InputError:
         return None
+
+
+def _intact(cfg: DictConfig) -> PreparedData | None:
+    """What the cache has for `cfg`; None if it has nothing, or if that is damaged."""
+    kept = _kept(cfg)
+    return kept if kept and kept.archive.is_file() and file_digest(kept.archive) == kept.sha256 else None
 
 
 def _read_for(cfg: DictConfig) -> Source:

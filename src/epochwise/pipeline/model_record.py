@@ -86,6 +86,9 @@ def restore_pipeline_record(run: RunDirectory) -> None:
     if run.path.resolve() != pipeline_run().path.resolve() or not run.model.is_file():
         return
     run = pipeline_run()
+    with suppress(InputError):
+        if run.read_record() == record_of_model(run):  # nothing to write, as in a project that may only be read
+            return
     with try_lock_directory(main_root(), run.path) as free:
         if free and not _restore_kept(run):
             restore_record(run, open_prepared(find_root() / PREPARED, run.read_config().prepare))
@@ -108,7 +111,7 @@ def _record_of_outputs(run: RunDirectory, data: PreparedData) -> RunRecord:
     if not experiment or not history:
         raise InputError(f"{run.path}: has no history, or no tracking.experiment in config.yaml; train again")
     commit = _commit_of_outputs(run)
-    lineage = Lineage(commit, git_dirty=False, git_diff=b"", overrides=(), reproduce="dvc pull")
+    lineage = Lineage(commit, git_dirty=False if commit else None, git_diff=b"", overrides=(), reproduce="dvc pull")
     token = file_digest(run.model)[:32]
     return RunRecord(
         run_id=token,
@@ -126,6 +129,7 @@ def _record_of_outputs(run: RunDirectory, data: PreparedData) -> RunRecord:
         started=now(),
         ended=now(),
         git_commit=commit,
+        git_dirty=lineage.git_dirty,
         mlflow=describe_run(cfg, lineage, data, ""),
     )
 

@@ -20,11 +20,11 @@ from epochwise.pipeline.directories import state_store
 from epochwise.pipeline.step_progress import StepProgress
 from epochwise.runs import active_runs
 from epochwise.runs.directory import RunDirectory
-from epochwise.runs.lineage import Lineage, trace_lineage
+from epochwise.runs.lineage import Lineage, not_recorded, trace_lineage
 from epochwise.runs.record import FAILED, FINISHED, KILLED, RUNNING, RunRecord, now
+from epochwise.tracking.address import check_address, how_to_show, is_remote, server_identity
 from epochwise.tracking.description import describe_run
 from epochwise.tracking.recorder_thread import NullRecorder, Recorder, create_recorder
-from epochwise.tracking.server import is_remote, server_identity
 from epochwise.training.history import METRICS
 from epochwise.training.network_source import is_own
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
@@ -110,15 +110,19 @@ def recorded_run(
 ) -> Iterator[RecordedRun]:
     """Begin a run; at the end it is FINISHED, FAILED or KILLED, in run.json and in MLflow.
 
-    Raises InputError, before anything is written, if the network cannot be built or trained on the data, and RunError
-    if MLflow does not have all of the run and `tracking.required` asks for that.
+    Raises InputError, before anything is written, if the network cannot be built or trained on the data or the tracking
+    address is none, and RunError if MLflow does not have all of the run and `tracking.required` asks for that.
     """
     check_network(cfg, data.image_shape)
+    if cfg.tracking.enabled:
+        check_address()
     if is_own(cfg.model.network):
         from epochwise.training.network_check import check_own_network  # imports TensorFlow
 
         check_own_network(cfg, data.image_shape, data.meta.classes)
     root, lineage = main_root(), trace_lineage(find_root(), cfg, overrides)
+    if lineage.git_problem:
+        print(f"note: {not_recorded(lineage.git_commit, lineage.git_problem)}", flush=True)
     record = _new_record(cfg, data, lineage, name, sweep_id)
     server = server_identity(root) if cfg.tracking.enabled else None
     active_runs.mark_orphans(root)
@@ -160,7 +164,8 @@ def print_result(metrics: dict[str, float], recorder: Recorder | NullRecorder) -
     shown = (f"{name} {metrics[name]:.4f}" for name in ("val_accuracy", "val_loss", "test_accuracy", "test_loss"))
     print(" · ".join(shown))
     if recorder.published:
-        print(f"run {recorder.link}" + ("" if is_remote(main_root()) else "  (after: make ui)"))
+        root = main_root()
+        print(f"run {recorder.link}" + ("" if is_remote(root) else f"  (after: {how_to_show(root)})"))
 
 
 def run_name(overrides: list[str]) -> str:
@@ -185,6 +190,7 @@ def _new_record(cfg: DictConfig, data: PreparedData, lineage: Lineage, name: str
         started=now(),
         git_commit=lineage.git_commit,
         git_dirty=lineage.git_dirty,
+        git_problem=lineage.git_problem,
         git_diff=hashlib.sha256(lineage.git_diff).hexdigest() if lineage.git_diff else None,
         identity=identity,
         mlflow=describe_run(cfg, lineage, data, sweep_id),

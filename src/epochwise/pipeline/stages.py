@@ -10,15 +10,17 @@ from epochwise.common.paths import find_root, main_root
 from epochwise.config.schema import parameters
 from epochwise.pipeline.checks import check_network_watched
 from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, open_prepared, prepare_once
-from epochwise.pipeline.directories import MODELS, PREPARED, pipeline_run
+from epochwise.pipeline.directories import MODELS, PREPARED, check_links, pipeline_run
 from epochwise.pipeline.model_record import keep_record, restore_record
 from epochwise.pipeline.recorded_run import print_result, recorded_run, require_published, run_name
 from epochwise.runs.lineage import changed_parameters
+from epochwise.tracking.address import check_address
 from epochwise.tracking.recorder_thread import create_recorder
 
 
 def prepare_stage(cfg: DictConfig) -> None:
     """Write data/prepared. Raises InputError if the data cannot serve `cfg` or cannot be downloaded."""
+    check_links()
     check_data(cfg)
     data = prepare_once(cfg, find_root() / PREPARED)
     print(f"{PREPARED}: {describe_data(data)}", *describe_changes(data), sep="\n")
@@ -27,20 +29,26 @@ def prepare_stage(cfg: DictConfig) -> None:
 def train_stage(cfg: DictConfig) -> None:
     """Write models, from data/prepared.
 
-    Raises InputError if the prepared data is not what `cfg` asks for or the network cannot be trained, and RunError if
+    Raises InputError if the prepared data is not what `cfg` asks for, the network cannot be trained or the tracking
+    address is none, and RunError if
     the training fails.
     """
+    check_links()
     root, run = find_root(), pipeline_run()
     check_network_watched(cfg)
     data = open_prepared(root / PREPARED, cfg.prepare)
-    overrides = changed_parameters(root, cfg)
-    with recorded_run(cfg, data, run, overrides, run_name(overrides) or "baseline") as this:
+    changed = changed_parameters(root, cfg)
+    name = "run" if changed is None else run_name(changed) or "baseline"
+    with recorded_run(cfg, data, run, changed or [], name) as this:
         this.train()
     keep_record(this.record)
 
 
 def evaluate_stage(cfg: DictConfig) -> None:
     """Write reports, from models and data/prepared. Raises InputError unless models holds a finished training."""
+    check_links()
+    if cfg.tracking.enabled:
+        check_address()
     root, run = find_root(), pipeline_run()
     data = open_prepared(root / PREPARED, cfg.prepare)
     with lock_directory(main_root(), run.path):

@@ -74,7 +74,7 @@ class ReportedRun:
     def classified(self) -> Classified | None:
         """None if confusion_matrix.csv is not there or is no evaluation's."""
         try:
-            text = (self.directory.evaluation / CONFUSION_MATRIX).read_text()
+            text = (self.directory.evaluation / CONFUSION_MATRIX).read_text(encoding="utf-8")
             heads, *lines = text.splitlines()
             pairs = {line: tuple(map(int, line.split(","))) for line in set(lines)}  # int() for each of 10,000 is slow
             if heads != "actual,predicted" or any(len(pair) != 2 or min(pair) < 0 for pair in pairs.values()):

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from epochwise.common.directory_locks import internal_folder, lock_directory
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
+from epochwise.common.locks import acquire, file_lock, locked
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import KILLED, RUNNING
 
@@ -38,7 +39,7 @@ def register_as_running(root: Path, token: str, directory: Path, server: str | N
     resolved = directory.resolve()
     inside = resolved.relative_to(root) if resolved.is_relative_to(root) else resolved
     entry = _entry(root, token)
-    with lock_directory(root, directory), FileLock(entry.with_suffix(".lock")):
+    with lock_directory(root, directory), locked(entry.with_suffix(".lock")):
         about = asdict(ActiveRun(token, str(inside), server, experiment))
         write_json(entry, {key: about[key] for key in ("directory", "server", "experiment")})
         yield
@@ -49,7 +50,7 @@ def orphans(root: Path) -> list[ActiveRun]:
     found = []
     for entry in sorted(_entry(root, "").parent.glob("[!.]*.json")):
         try:
-            with FileLock(entry.with_suffix(".lock"), blocking=False):
+            with _try_locked(entry.with_suffix(".lock")):
                 about = read_json(entry)
         except (Timeout, InputError, OSError):  # at work; forgotten just now; another user's
             continue
@@ -60,6 +61,16 @@ def orphans(root: Path) -> list[ActiveRun]:
         if isinstance(directory, str) and isinstance(experiment, str):
             found.append(ActiveRun(entry.stem, directory, experiment=experiment, **details))
     return found
+
+
+@contextmanager
+def _try_locked(path: Path) -> Iterator[None]:
+    lock = file_lock(path)
+    acquire(lock, 0)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def mark_orphans(root: Path) -> list[ActiveRun]:

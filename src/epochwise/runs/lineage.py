@@ -8,48 +8,101 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import GitError
-from epochwise.common.git import git_bytes, try_git
+from epochwise.common.git import git, git_bytes, try_git
 from epochwise.config.compose import as_overrides
 from epochwise.config.schema import parameters
 from epochwise.trajectory.identity import network_code
 
-RESULTS = ("dvc.lock", "reports/metrics.json")  # git tracks them, but runs write them: they do not make code dirty
+RESULTS = (
+    "dvc.lock",
+    "reports/metrics.json",
+    "mlruns",
+)  # git tracks them, but runs write them: they do not make code dirty
 # Options that make `git diff` print a patch that `git apply` takes, whatever the user's git configuration says.
 PLAIN_DIFF = ("--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
 
 
+# Files that every version of the project has. A commit without them is one of other code, around this project.
+OWN_FILES = ("params.yaml", "conf/config.yaml", "src/epochwise/__main__.py")
+
+
 @dataclass(frozen=True)
 class Lineage:
-    """The code and the command of a run. Outside a git repository the commit is None."""
+    """The code and the command of a run. What git does not say is None; `git_problem` says why."""
 
     git_commit: str | None
-    git_dirty: bool
+    git_dirty: bool | None
     git_diff: bytes  # changes as git prints them, after comment lines that name the untracked files that are not in it
     overrides: tuple[str, ...]
     reproduce: str  # a shell command
+    git_problem: str = ""
 
 
 def trace_lineage(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
     """The lineage of a run of `cfg` that starts now in the project at `root`."""
-    commit = (try_git(root, "rev-parse", "HEAD") or "").strip() or None
-    scope = [".", *(f":(exclude){path}" for path in RESULTS)]
-    changed = (try_git(root, "status", "--porcelain", "--", *scope) or "").rstrip()
-    untracked = [line[3:] for line in changed.splitlines() if line.startswith("??")]
-    added = _untracked(root, network_code(cfg.model.network)) if commit else []
-    patch = _patch(root, scope) + b"".join(_patch_of_new(root, name) for name in added) if commit else b""
-    left_out = [name for name in untracked if name not in {_from_top(root) + name for name in added}]
-    diff = "".join(f"# untracked, not in this diff: {name}\n" for name in left_out).encode() + patch
+    commit: str | None = None
+    dirty: bool | None = None
+    diff, patch, problem = b"", b"", ""
+    try:
+        commit = _own_commit(root)
+        changed, untracked, patch = _changes(root)
+        added = _untracked(root, network_code(cfg.model.network))
+        patch += b"".join(_patch_of_new(root, name) for name in added)
+        dirty = changed or bool(added)
+        left_out = [name for name in untracked if name not in {_from_top(root) + name for name in added}]
+        diff = "".join(f"# untracked, not in this diff: {name}\n" for name in left_out).encode() + patch
+    except GitError as error:
+        problem = str(error)
     command = shlex.join(["epochwise", "run", *as_overrides(cfg)])
     checkout = f"git checkout {commit} && " if commit else ""
     apply = "git apply git.diff && " if patch else ""  # git.diff is an artifact of the run
-    return Lineage(commit, bool(changed or patch), diff, tuple(overrides), f"{checkout}{apply}{command}")
+    return Lineage(commit, dirty, diff, tuple(overrides), f"{checkout}{apply}{command}", problem)
 
 
-def _patch(root: Path, scope: list[str]) -> bytes:
+def code_problem(root: Path) -> str:
+    """What runs in the project at `root` do not record of their code, and why; empty if they record all of it."""
+    commit = None
     try:
-        return git_bytes(root, "diff", *PLAIN_DIFF, "HEAD", "--", *scope)
-    except GitError:
-        return b""
+        commit = _own_commit(root)
+        _changes(root)
+    except GitError as error:
+        return not_recorded(commit, str(error))
+    return ""
+
+
+def not_recorded(commit: str | None, problem: str) -> str:
+    """A sentence on what is not known of the code of a run whose commit is `commit`."""
+    what = "whether the code is as committed" if commit else "the commit and whether the code was changed"
+    return f"git does not say {what}, so runs do not record it ({problem})"
+
+
+def _own_commit(root: Path) -> str:
+    """The commit that is checked out. Raises GitError if there is none, or if it is not one of this project.
+
+    A project that was unpacked inside another repository is not in that one's commits.
+    """
+    top = Path(git(root, "rev-parse", "--show-toplevel").strip())
+    try:
+        commit = git(root, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    except GitError as error:
+        raise GitError(f"the repository {top} has no commit yet, or its HEAD is damaged") from error
+    expected = [name for name in OWN_FILES if (root / name).is_file()]
+    committed = git(root, "ls-tree", "-z", "--name-only", "HEAD", "--", *expected).split("\0")
+    lacking = [name for name in expected if name not in committed]
+    if lacking:
+        raise GitError(f"the commit of the repository {top} is not one of this project: it has no {lacking[0]} of it")
+    return commit
+
+
+def _changes(root: Path) -> tuple[bool, list[str], bytes]:
+    """Whether the code is not as committed, the untracked files, and the changes to tracked ones. Raises GitError."""
+    if not (root / git(root, "rev-parse", "--git-path", "index").strip()).is_file():
+        raise GitError("the repository has no index; `git reset` makes it")
+    scope = [".", *(f":(exclude){path}" for path in RESULTS)]
+    # A user's configuration can hide untracked files.
+    changed = git(root, "status", "--porcelain", "--untracked-files=normal", "--", *scope).rstrip()
+    untracked = [line[3:] for line in changed.splitlines() if line.startswith("??")]
+    return bool(changed), untracked, git_bytes(root, "diff", *PLAIN_DIFF, "HEAD", "--", *scope)
 
 
 def _untracked(root: Path, names: Iterable[str]) -> list[str]:
@@ -76,14 +129,14 @@ def _patch_of_new(root: Path, name: str) -> bytes:
     return head + b"".join(b"+" + line + b"\n" for line in lines) + end
 
 
-def changed_parameters(root: Path, cfg: DictConfig) -> list[str]:
-    """The parameters in which `cfg` differs from the commit's params.yaml, as overrides.
+def changed_parameters(root: Path, cfg: DictConfig) -> list[str] | None:
+    """The parameters in which `cfg` differs from the commit's params.yaml, as overrides; None if git does not say.
 
     These are what an edit of the file or `dvc exp run -S` has changed.
     """
     committed = try_git(root, "show", "HEAD:./params.yaml")
     params = None if committed is None else OmegaConf.create(committed)
     if not isinstance(params, DictConfig):
-        return []
+        return None
     before, now = parameters(params), parameters(cfg)
     return [override for key, override in zip(now, as_overrides(cfg), strict=True) if before.get(key) != now[key]]

@@ -4,10 +4,12 @@ That is read from the run directories, wherever they lie, so it is never out of 
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 from epochwise.common.errors import InputError
+from epochwise.common.files import find_files
 from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import RECORD, Point, SweepRecord
@@ -18,12 +20,10 @@ MAX_NAMED = 5  # sweeps in a message
 def known_sweeps(root: Path) -> list[SweepRecord]:
     """All sweeps in multirun/, the latest first. A sweep.json that is not readable is left out."""
     found = []
-    for path in sorted((root / "multirun").glob(f"**/{RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
+    for path in find_files(root / "multirun", RECORD):
+        with suppress(InputError):
             found.append(SweepRecord.read(path.parent))
-        except InputError:
-            continue
-    return found
+    return sorted(found, key=lambda sweep: (sweep.changed, sweep.id), reverse=True)
 
 
 def find_sweep(root: Path, wanted: Path | str | None) -> SweepRecord:

@@ -24,9 +24,10 @@ from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.scheduler import Job, next_job
 from epochwise.sweeps.table import digest
+from epochwise.tracking.address import server_name, store_exists
 from epochwise.tracking.download import fetch_finished
 from epochwise.tracking.redacted_errors import warn
-from epochwise.tracking.server import Server, database_exists, server_name
+from epochwise.tracking.server import Server
 
 POLL_INTERVAL = 1.0  # seconds between two looks at how far the running jobs are
 
@@ -65,7 +66,7 @@ class SweepExecutor:
         try:
             if missing:
                 self._warm_up(cfg.tracking.enabled)
-                if cfg.tracking.enabled and self.sweep.reuse and not cfg.sweep.rerun and database_exists(main_root()):
+                if cfg.tracking.enabled and self.sweep.reuse and not cfg.sweep.rerun and store_exists(main_root()):
                     finished |= self._fetch(missing, cfg.tracking.experiment)
             for point in points:
                 if point.job in finished:
@@ -79,8 +80,7 @@ class SweepExecutor:
             stop(self.workers)
 
     def _set_failures(self, failures: dict[int, str]) -> None:
-        self.sweep = replace(self.sweep, failures=failures)
-        self.sweep.write()
+        self.sweep = replace(self.sweep, failures=failures).write()
 
     def _warm_up(self, tracked: bool) -> None:
         for _ in range(self.size):
@@ -138,7 +138,7 @@ class SweepExecutor:
     def _is_published(self) -> bool:
         """Whether MLflow was brought up to date with the sweep before, and no run was killed since."""
         root = main_root()
-        if self.sweep.published != server_name(root) or not database_exists(root) or orphans(root):
+        if self.sweep.published != server_name(root) or not store_exists(root) or orphans(root):
             return False
         return self.sweep.published_digest == digest(make_leaderboard(find_root(), self.sweep))
 

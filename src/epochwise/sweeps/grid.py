@@ -15,6 +15,7 @@ from epochwise.pipeline.datasets import check_data, describe_changes, prepared_f
 from epochwise.pipeline.own_networks import check_builds
 from epochwise.pipeline.recorded_run import run_name
 from epochwise.sweeps.record import Point
+from epochwise.tracking.address import check_address
 from epochwise.trajectory.identity import fingerprint
 
 
@@ -24,18 +25,18 @@ def grid_jobs(typed: Sequence[str], settings: DictConfig) -> list[list[str]]:
     `settings` are Hydra's own, see `config.compose.hydra_settings`; a preset of `conf/sweep/` adds to the grid there.
     """
     preset = [f"{key}={values}" for key, values in (settings.sweeper.get("params") or {}).items()]
-    changes_no_result = run_setting_keys()
+    changes_no_result, conf = run_setting_keys(), find_root() / "conf"
     task = []
     for override in overrides.parse([*preset, *typed]):
         key = override.key_or_group
         of_hydra = key.startswith(("hydra.", "hydra/"))
-        other_group = key != "experiment" and (find_root() / "conf" / key).is_dir()
+        other_group = key != "experiment" and (conf / key).is_dir()
         if override.is_sweep_override() and (of_hydra or other_group or key in changes_no_result):
             raise InputError(f"command line: {key} cannot be swept, for it changes no result")
         if key == "hydra.sweep.subdir":
             raise InputError("command line: hydra.sweep.subdir is the job's number; name another hydra.sweep.dir")
         if not of_hydra:
-            task.append(str(override.input_line))
+            task.append(overrides.listed(str(override.input_line), conf))
     jobs = overrides.grid(task)
     if jobs != overrides.grid(task):
         raise InputError("command line: shuffle() gives other jobs each time, so none could be found again")
@@ -46,9 +47,11 @@ def make_points(jobs: Sequence[Sequence[str]]) -> tuple[DictConfig, list[Point]]
     """The configuration of the first job, and the points of the sweep, each with its data prepared.
 
     A point whose data cannot be prepared is `refused`: its run fails, and the others are run. Raises InputError with a
-    line for each job whose configuration is wrong or does not fit its data.
+    line for each job whose configuration is wrong or does not fit its data, or if the tracking address is none.
     """
     configs = load_jobs(jobs)
+    if configs[0].tracking.enabled:
+        check_address()
     values = [parameters(cfg) for cfg in configs]
     _check_data(jobs, configs, values)
     names, points = point_names(jobs), []

@@ -27,8 +27,7 @@ def publish_if_needed(server: Server, sweep: SweepRecord) -> SweepRecord | None:
     leaderboard_files.write(leaderboard)
     link = publish_sweep(server, sweep_content(leaderboard))
     published = replace(sweep, link=link, published=server.name, published_digest=digest(leaderboard))
-    published.write(keep_time=True)
-    return published
+    return published.write(keep_time=True)
 
 
 def connect_and_publish(sweep: SweepRecord) -> SweepRecord:

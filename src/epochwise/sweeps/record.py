@@ -1,6 +1,5 @@
 """sweep.json: the points of a sweep, why some of them failed, and what MLflow has of the sweep."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
 from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import now
 
 RECORD = "sweep.json"
 
@@ -20,7 +20,7 @@ POINT_TYPES: dict[str, Any] = {  # of the keys that every point in sweep.json ha
 SWEEP_TYPES: dict[str, Any] = {  # of the other keys in sweep.json
     **dict.fromkeys(("id", "command", "experiment", "link", "published", "published_digest"), str),
     **dict.fromkeys(("validates_on_test", "reuse", "rerun"), bool),
-    **{"varied": list, "points": list, "failures": dict},
+    **{"varied": list, "points": list, "failures": dict, "changed": int},
 }
 
 
@@ -54,6 +54,7 @@ class SweepRecord:
     link: str = ""  # to the sweep's runs in MLflow, once they are there
     published: str = ""  # the tracking server that has the sweep
     published_digest: str = ""  # sha256 of the leaderboard that this server has
+    changed: int = 0  # when its jobs were last begun or failed, in milliseconds since 1970: it tells the latest sweep
 
     def run_directory(self, point: Point) -> RunDirectory:
         """Where the run of a point is written; the finished run may lie elsewhere, see `directory.finished_runs`."""
@@ -63,13 +64,14 @@ class SweepRecord:
         """The record of this sweep when MLflow could not be brought up to date."""
         return replace(self, link="", published="", published_digest="")
 
-    def write(self, keep_time: bool = False) -> None:
-        """Write sweep.json. With `keep_time` its time of change stays, so that the latest sweep stays the latest."""
-        path = self.folder / RECORD
-        before = path.stat() if keep_time else None
-        write_json(path, {key: value for key, value in asdict(self).items() if key != "folder"})
-        if before:
-            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    def write(self, keep_time: bool = False) -> "SweepRecord":
+        """Write sweep.json, and return what it holds. With `keep_time` the latest sweep stays the latest.
+
+        The time stands in the file: to copy, unpack or touch a folder must not make another sweep the latest.
+        """
+        written = self if keep_time else replace(self, changed=now())
+        write_json(self.folder / RECORD, {key: value for key, value in asdict(written).items() if key != "folder"})
+        return written
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -80,8 +82,8 @@ class SweepRecord:
         """Raises InputError if `folder` holds no sweep."""
         path = folder / RECORD
         content = read_json(path)
-        # Until version 0.1 `published_digest` was called `told`.
-        optional = {"rerun": False, "failures": {}, "link": "", "published": ""}
+        # Until version 0.1 `published_digest` was called `told`, and the time was that of the file.
+        optional = {"rerun": False, "failures": {}, "link": "", "published": "", "changed": _time_of_change(path)}
         values = _checked(optional | {"published_digest": content.get("told", "")} | content, SWEEP_TYPES, path)
         if not all(job.isdecimal() and isinstance(reason, str) for job, reason in values["failures"].items()):
             raise InputError(f"{path}: not a sweep's record: failures is {values['failures']!r}")
@@ -89,6 +91,10 @@ class SweepRecord:
         needed = {"train.epochs", *values["varied"]}
         values["points"] = [_read_point(point, needed, path) for point in values["points"]]
         return SweepRecord(folder=folder, **values)
+
+
+def _time_of_change(path: Path) -> int:
+    return int(path.stat().st_mtime * 1000)
 
 
 def _read_point(content: object, needed: set[str], path: Path) -> Point:

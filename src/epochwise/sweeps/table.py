@@ -12,7 +12,7 @@ from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
-from epochwise.tracking.server import is_remote
+from epochwise.tracking.address import how_to_show, is_remote
 from epochwise.tracking.sweep_mirror import curves_link
 
 METRICS = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")  # columns
@@ -97,7 +97,7 @@ def print_leaderboard(leaderboard: Leaderboard) -> None:
     if (sweep.folder / REPORT).is_file() and not leaderboard.several:
         lines.append(f"report {display_path(sweep.folder / REPORT)}")
     if sweep.link:
-        served = "" if is_remote(main_root()) else "  (after: make ui)"
+        served = "" if is_remote(main_root()) else f"  (after: {how_to_show(main_root())})"
         lines += [f"runs {sweep.link}{served}", f"curves {curves_link(sweep.link)}{served}"]
     for line in lines:
         console.print(line, markup=False)

@@ -1,18 +1,19 @@
-"""The project's own tracking server, an SQLite database: made by one process at a time, and moved with the project.
+"""SQLite databases as tracking servers: made by one process at a time; the project's own is moved with the project.
 
 MLflow is imported inside a function, for its cost (see `tracking/__init__.py`).
 """
 
 import contextlib
+import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from filelock import FileLock
-
 from epochwise.common.files import replacing
+from epochwise.common.locks import locked
+from epochwise.tracking.address import DATABASE, database_file, tracking_uri
 
-DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
 ADDRESS_COLUMNS = {  # the tables of MLflow's database that hold addresses of artifacts, and the columns with them
     **{"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"},
@@ -20,29 +21,29 @@ ADDRESS_COLUMNS = {  # the tables of MLflow's database that hold addresses of ar
 }
 
 
-def local_uri(root: Path) -> str:
-    """The project's own database. Its path is absolute, so that no change of the working directory moves it."""
-    return f"sqlite:///{root / DATABASE}"
+def store_folder(root: Path) -> Path:
+    """Where the tracking server's artifacts lie if it leaves that to the project: beside an SQLite database, else in
+    the main checkout `root`, so that they outlive every copy of it.
+    """
+    database = database_file(tracking_uri(root))
+    return database.parent if database else root
 
 
-def database_file(uri: str) -> Path | None:
-    """The file of an SQLite address, which may end in a query; None of any other address."""
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+def artifact_location(folder: Path, experiment: str) -> str:
+    """The address of an experiment's artifacts in the folder of a store."""
+    return (folder / ARTIFACTS / experiment).as_uri()
 
 
-def artifact_location(root: Path, experiment: str) -> str:
-    """The address of an experiment's artifacts: in the main checkout, so that they outlive every copy of it."""
-    return (root / ARTIFACTS / experiment).as_uri()
-
-
-def setup_lock(root: Path) -> FileLock:
+@contextlib.contextmanager
+def setup_lock(root: Path) -> Iterator[None]:
     """One process at a time makes tables or an experiment, since MLflow does both without a lock.
 
     Of several processes that make tables at once most fail, and the database may never work again. Of several that
-    make an experiment all but one log into MLflow's experiment "Default".
+    make an experiment all but one log into MLflow's experiment "Default". The lock lies beside the database, so that
+    several projects can share one.
     """
-    (root / ARTIFACTS).mkdir(exist_ok=True)
-    return FileLock(root / ARTIFACTS / ".lock")
+    with locked(store_folder(root) / ARTIFACTS / ".lock"):
+        yield
 
 
 def make_database(path: Path) -> None:
@@ -56,13 +57,20 @@ def make_database(path: Path) -> None:
     with replacing(path) as temporary:
         client = mlflow.MlflowClient(f"sqlite:///{temporary}")
         client.delete_experiment("0")  # "Default", which would stay empty
+        temporary.chmod(0o666 & ~_umask())  # SQLite lets only the owner write, whatever the umask allows
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
 
 
-def experiment_ids(root: Path) -> dict[str, str]:
-    """The ids of the experiments in the project's database by name, read without MLflow, whose import takes seconds."""
-    with contextlib.closing(sqlite3.connect(root / DATABASE)) as database:
+def check_writable(path: Path) -> None:
+    """Raise PermissionError if this user may not write an existing database: MLflow would print pages of traces."""
+    if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise PermissionError(f"{path}: this user may not write the database, or not the folder that it is in")
+
+
+def experiment_ids(path: Path) -> dict[str, str]:
+    """The ids of the experiments in an SQLite database by name, read without MLflow, whose import takes seconds."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
         found = database.execute("SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'")
         return {name: str(number) for name, number in found.fetchall()}
 
@@ -80,3 +88,11 @@ def relocate_artifacts(root: Path) -> None:
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) IN (?, ?)",
                     (now, len(before) + 1, len(before) + 1, before, f"{before}/"),
                 )
+
+
+def _umask() -> int:
+    """What this process takes from the permissions of new files; reading it by os.umask would change it for threads."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022

@@ -68,7 +68,8 @@ def _origin_tags(lineage: Lineage, sweep_id: str) -> dict[str, str]:
     """Code, command, versions and machine; DVC's environment variables name the stage and the DVC experiment."""
     tags = {
         "git.commit": lineage.git_commit,
-        "git.dirty": str(lineage.git_dirty).lower(),
+        "git.dirty": "unknown" if lineage.git_dirty is None else str(lineage.git_dirty).lower(),
+        "git.problem": lineage.git_problem,
         "mlflow.source.git.commit": lineage.git_commit,
         "dvc.stage": os.environ.get("DVC_STAGE"),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME"),

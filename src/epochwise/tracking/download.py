@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from epochwise.common.directory_locks import try_lock_directory
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, RunError
 from epochwise.runs.directory import RECORD, REPORT, RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
+from epochwise.tracking.address import store_exists
 from epochwise.tracking.models import MODEL_FILE, NAME
 from epochwise.tracking.redacted_errors import warn
-from epochwise.tracking.registry import as_input_error
+from epochwise.tracking.registry import explained
 from epochwise.tracking.run_mirror import EVALUATION
-from epochwise.tracking.server import Run, Server, database_exists
+from epochwise.tracking.server import Run, Server
 
 LENGTH_OF_ID = 32  # hexadecimal digits in the id of an MLflow run
 MAX_CANDIDATES = 10  # runs with the same model, of which one is enough
@@ -23,12 +24,12 @@ MAX_CANDIDATES = 10  # runs with the same model, of which one is enough
 def fetch_run(root: Path, run_id: str, directory: Path) -> None:
     """Download a run into `directory`, which becomes its run directory.
 
-    Raises InputError if MLflow does not have the run, or has no model of it.
+    Raises InputError if MLflow does not have the run, or has no model of it, and RunError if it does not answer.
     """
-    if not database_exists(root):
+    if not store_exists(root):
         raise InputError(f"{run_id}: no run with a model here or in MLflow, which has no database yet")
     directory.mkdir(parents=True, exist_ok=True)
-    with as_input_error(f"{run_id}: no run with a model here or in MLflow"):
+    with explained(f"{run_id}: no run with a model here or in MLflow"):
         client = Server(root).client
         run_id = _whole_id(client, run_id)
         for item in [*client.list_artifacts(run_id), *client.list_artifacts(run_id, EVALUATION)]:
@@ -70,7 +71,7 @@ def fetch_record_of_model(root: Path, model_sha256: str, path: Path) -> bool:
 
     `model_sha256` is that of model.keras. If MLflow does not answer, that costs a warning.
     """
-    if not database_exists(root):
+    if not store_exists(root):
         return False
     try:
         server = Server(root)
@@ -112,7 +113,7 @@ def _fetch_complete(root: Path, run_id: str, fingerprint: str, run: RunDirectory
             for path in sorted(scratch.path.iterdir(), key=lambda path: path.name == RECORD):
                 path.replace(run.path / path.name)
         return True
-    except InputError as error:
+    except (InputError, RunError) as error:
         warn(error, "the run is run again")
         return False
     finally:

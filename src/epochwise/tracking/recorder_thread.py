@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RUNNING, RunRecord
+from epochwise.tracking.address import is_remote
 from epochwise.tracking.orphans import end_orphans
 from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.run_mirror import RunMirror
-from epochwise.tracking.server import Server, is_remote, preload
+from epochwise.tracking.server import Server, preload
 
 RETRY_PAUSE = 20.0  # seconds after a failure before MLflow is tried again
 FINISH_TIMEOUT = 60.0  # seconds that the end of a run waits; one call takes 10 without answer, 20 on a locked database

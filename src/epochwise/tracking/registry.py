@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, RunError
 from epochwise.data.sources import is_named
+from epochwise.tracking.address import store_exists
 from epochwise.tracking.models import log_served_model
 from epochwise.tracking.redacted_errors import reason
-from epochwise.tracking.server import Server, database_exists
+from epochwise.tracking.server import Server
 
 CHAMPION = "champion"  # an alias in the registry
 THERE_ALREADY = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")  # MLflow's codes
@@ -37,11 +38,11 @@ def model_name(experiment: str, source: str) -> str:
 def champion(root: Path, name: str) -> dict[str, str] | None:
     """The champion of the registered model `name`: its tags, `run_id` and `version`. None if there is no champion.
 
-    Raises InputError if MLflow does not answer.
+    Raises RunError if MLflow does not answer.
     """
-    if not database_exists(root):
+    if not store_exists(root):
         return None
-    with as_input_error(f"{name}: no answer from MLflow's registry"):
+    with explained(f"{name}: no answer from MLflow's registry"):
         client = Server(root).client
         from mlflow.exceptions import MlflowException
 
@@ -60,9 +61,9 @@ def register_champion(
     """Make the run's model a new version of the registered model `name`, and its champion. Returns the version.
 
     What is registered takes raw pixels, see `log_served_model`. `model` is the run's Keras file, and `meta` says what
-    images it takes, as meta.json does. Raises InputError if MLflow has no such run.
+    images it takes, as meta.json does. Raises InputError if MLflow has no such run, and RunError if it does not answer.
     """
-    with as_input_error(f"{run_id}: cannot be registered in MLflow"):
+    with explained(f"{run_id}: cannot be registered in MLflow"):
         server = Server(root)
         client = server.client
         from mlflow.exceptions import MlflowException
@@ -81,10 +82,10 @@ def register_champion(
 
 
 def names_of_champions(root: Path, experiment: str) -> list[str]:
-    """The registered models of an experiment that have a champion. Raises InputError if MLflow does not answer."""
-    if not database_exists(root):
+    """The registered models of an experiment that have a champion. Raises RunError if MLflow does not answer."""
+    if not store_exists(root):
         return []
-    with as_input_error(f"{experiment}: no answer from MLflow's registry"):
+    with explained(f"{experiment}: no answer from MLflow's registry"):
         models = Server(root).client.search_registered_models()
     return sorted(
         model.name for model in models if model.name.startswith(f"{experiment}-") and CHAMPION in model.aliases
@@ -92,9 +93,27 @@ def names_of_champions(root: Path, experiment: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def as_input_error(problem: str) -> Iterator[None]:
-    """Raise whatever MLflow raises as InputError, `problem` first: for commands that cannot do without MLflow."""
+def explained(problem: str) -> Iterator[None]:
+    """Raise what MLflow raises with `problem` first: for commands that cannot do without MLflow.
+
+    As InputError if MLflow has answered that there is no such thing or that it refuses, else as RunError: it was
+    not there, or failed.
+    """
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:  # MLflow raises errors of several libraries
-        raise InputError(f"{problem} ({reason(error)})") from error
+        kind = InputError if _is_refusal(error) else RunError
+        raise kind(f"{problem} ({reason(error)})") from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether MLflow has answered, and does not have or do what it was asked for."""
+    if getattr(error, "error_code", None) in NOT_FOUND:
+        return True
+    answer = getattr(error, "response", None)  # of the library requests
+    if answer is not None:
+        return bool(400 <= answer.status_code < 500)
+    no_such_artifact = type(error) is OSError and error.errno is None  # MLflow's, with a text only
+    return no_such_artifact or isinstance(error, FileNotFoundError)

@@ -1,4 +1,4 @@
-"""The tracking server: its address, and what is asked of MLflow there about experiments and runs.
+"""The tracking server: what is asked of MLflow there about experiments and runs. Its address is in `address.py`.
 
 MLflow is imported inside functions, for its cost (see `tracking/__init__.py`).
 """
@@ -6,20 +6,31 @@ MLflow is imported inside functions, for its cost (see `tracking/__init__.py`).
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from epochwise.runs.record import RUNNING, now
+from epochwise.tracking.address import (
+    DATABASES,
+    VARIABLE,
+    check_address,
+    database_file,
+    is_local,
+    is_remote,
+    server_identity,
+    server_name,
+    tracking_uri,
+)
 from epochwise.tracking.database import (
     artifact_location,
-    database_file,
-    local_uri,
+    check_writable,
     make_database,
     relocate_artifacts,
     setup_lock,
+    store_folder,
 )
-from epochwise.tracking.redacted_errors import without_secrets
 
 Run = Any  # mlflow.entities.Run, which cannot be named without importing MLflow
 
@@ -41,32 +52,10 @@ DEFAULT_ENVIRONMENT = {  # of MLflow, set before it is imported; a user's own va
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool")  # one warning of ours says it all
-
-
-def tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, or the database in the main checkout `root`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
-
-
-def is_remote(root: Path) -> bool:
-    return tracking_uri(root).startswith("http")
-
-
-def server_name(root: Path) -> str:
-    """The address of the tracking server without what may be secret in it."""
-    return without_secrets(tracking_uri(root)).partition("?")[0]
-
-
-def server_identity(root: Path) -> str:
-    """What distinguishes servers: the word "local" for the project's own database, as the project can be moved."""
-    return "local" if tracking_uri(root) == local_uri(root) else server_name(root)
-
-
-def database_exists(root: Path) -> bool:
-    """False if the tracking server is an SQLite database whose file does not exist. Other servers may exist: True."""
-    database = database_file(tracking_uri(root))
-    return database is None or database.is_file()
+NOISY_LOGGERS = (  # one warning of ours says it all; of these two say that a folder or a user is none of MLflow's
+    *("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"),
+    *("mlflow.store.tracking.file_store", "mlflow.tracking.context.registry"),
+)
 
 
 def preload() -> None:
@@ -91,7 +80,8 @@ class Server:
     """
 
     def __init__(self, root: Path) -> None:
-        """`root` is the main checkout."""
+        """`root` is the main checkout. Raises InputError if the tracking address is none."""
+        check_address()
         self.root, self.uri = root, tracking_uri(root)
         self.name, self.identity = server_name(root), server_identity(root)
         self.client = _connect(root, self.uri)  # an mlflow.MlflowClient
@@ -112,19 +102,31 @@ class Server:
     def experiment(self, name: str) -> str:
         """The id of the experiment with this name, which is created, or restored if a user has deleted it.
 
-        Where artifacts are stored, the project decides for an SQLite database, and the server for any other one.
+        Where artifacts are stored, the project decides for a database, and the server for any other store.
         """
         found = self.client.get_experiment_by_name(name)
         if found and found.lifecycle_stage == "active":
             return str(found.experiment_id)
+        from mlflow.exceptions import MlflowException
+
         with setup_lock(self.root):
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                location = artifact_location(self.root, name) if self.uri.startswith("sqlite:") else None
-                return self._create_experiment(name, location)
-            if found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
+            try:
+                return self._make_active(name)
+            except MlflowException:  # of two projects that create or restore one at once, the second is refused
+                found = self.client.get_experiment_by_name(name)
+                if found is None or found.lifecycle_stage == "deleted":
+                    raise
+                return str(found.experiment_id)
+
+    def _make_active(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            is_database = self.uri.startswith(("sqlite:", *DATABASES))
+            location = artifact_location(store_folder(self.root), name) if is_database else None
+            return self._create_experiment(name, location)
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
 
     def _create_experiment(self, name: str, location: str | None) -> str:
         """Create an experiment that says what is in it, with links that work wherever the pages are served."""
@@ -206,19 +208,26 @@ def _connect(root: Path, uri: str) -> Any:
 
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    users_uri = os.environ.get("MLFLOW_TRACKING_URI")
+    users_uri = os.environ.get(VARIABLE)
     mlflow.set_tracking_uri(uri)
-    if users_uri is None:  # MLflow has set it now, and from now on it would pass for the user's wish
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if not users_uri:  # MLflow has set it now, and from now on it would pass for the user's wish
+        os.environ.pop(VARIABLE, None)
+    database = database_file(uri)
+    if database:
+        check_writable(database)
     with setup_lock(root):  # the first client of a database makes its tables
-        if database := database_file(uri):
+        if database:
             make_database(database)
-        if uri == local_uri(root):
+        if is_local(root):
             relocate_artifacts(root)
         return mlflow.MlflowClient(uri)
 
 
 def _set_environment() -> None:
+    try:
+        Path.home()
+    except RuntimeError:  # a container may run under a user number that has no name, and MLflow asks for its home
+        os.environ["HOME"] = tempfile.gettempdir()
     for name, value in DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # MLflow prints the address with its password

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.common.processes import SIGTERM_EXIT_CODE
+from epochwise.common.processes import ENDING
 from epochwise.training.backend import keras
 from epochwise.training.network_source import NetworkSource, arguments_of
 
@@ -81,7 +81,7 @@ def _naming_the_line(source: NetworkSource) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code == SIGTERM_EXIT_CODE:  # from outside, not from the file
+        if isinstance(error, SystemExit) and error.code in {128 + number for number in ENDING}:  # not from the file
             raise
         covered = _covered(source)
         frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]

@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from epochwise.common.files import replacing, write_json
+from epochwise.common.locks import acquire, file_lock, holder
 from epochwise.training.history import COLUMNS, History
 from epochwise.trajectory.identity import Identity, trajectory_key
 
@@ -60,13 +61,15 @@ class StateStore:
         process trains later epochs of this trajectory meanwhile; the one exception is a process that waited for a
         state which has since been removed to make room.
         """
-        lock = FileLock(self.folder / ".lock")
+        lock: FileLock | None = None
         try:
             with self._warning("no lock; other processes may train the same epochs"):
+                lock = file_lock(self.folder / ".lock")
                 self._wait(lock, epoch)
             yield self._newest(epoch)
         finally:
-            lock.release()
+            if lock:
+                lock.release()
 
     def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
         """Keep the state after the last epoch of `history`. If the disk refuses, print a warning."""
@@ -86,14 +89,15 @@ class StateStore:
         printed = False
         while True:
             try:
-                lock.acquire(timeout=POLL_INTERVAL, poll_interval=POLL_INTERVAL)
+                acquire(lock, POLL_INTERVAL)
                 return
             except Timeout:
                 if max(_epochs(self.folder).values(), default=0) >= epoch:
                     return
             if not printed:
                 print(
-                    f"another process trains this trajectory; waiting until it has trained epoch {epoch}, or ends",
+                    f"{holder(Path(lock.lock_file))} trains this trajectory; "
+                    f"waiting until it has trained epoch {epoch}, or ends",
                     flush=True,
                 )
                 printed = True
