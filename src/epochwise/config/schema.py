@@ -11,7 +11,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 NETWORK, OWN_PARAMETERS = "model.network", "model.parameters"  # the keys of an own network
 WRITEUP = "writeup"  # the value of model.network that is the write-up's network
-BEFORE: dict[str, Any] = {  # how a run trained that was made before these parameters were there
+BEFORE: dict[str, Any] = {  # how a run was made that is older than these parameters
+    **dict.fromkeys(("prepare.test_size", "prepare.pixel_max", "prepare.image_size"), 0),
+    "prepare.transpose": False,
     **{NETWORK: WRITEUP, "train.optimizer": "adam", "train.beta_1": 0.9, "train.beta_2": 0.999, "train.epsilon": 1e-7},
     **{"train.momentum": 0.0, "train.nesterov": False, "train.weight_decay": None},
     **dict.fromkeys(("train.augment.shift", "train.augment.rotation", "train.augment.zoom"), 0.0),

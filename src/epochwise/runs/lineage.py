@@ -13,11 +13,8 @@ from epochwise.config.compose import as_overrides
 from epochwise.config.schema import parameters
 from epochwise.trajectory.identity import network_code
 
-RESULTS = (
-    "dvc.lock",
-    "reports/metrics.json",
-    "mlruns",
-)  # git tracks them, but runs write them: they do not make code dirty
+# Git tracks them, but runs write them, and mlruns may be a link to another disk: they do not make code dirty.
+RESULTS = ("dvc.lock", "reports/metrics.json", "mlruns")
 # Options that make `git diff` print a patch that `git apply` takes, whatever the user's git configuration says.
 PLAIN_DIFF = ("--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
 
