@@ -47,7 +47,9 @@ def test_a_record_of_version_0_1_is_read(tmp_path):
     sweep.write()
     assert read_json(tmp_path / "sweep.json") == {
         **{key: value for key, value in earlier.items() if key != "told"},
+        "points": [earlier["points"][0] | {"bracket": 0}],
         "published_digest": "abc",
+        "search": {},
     }
 
 

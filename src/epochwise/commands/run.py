@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from epochwise.commands.dry_run import print_dry_run
 from epochwise.commands.run_help import run_help
 from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError, RunError, one_line
@@ -25,17 +26,16 @@ from epochwise.pipeline.recorded_run import run_name
 from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps import leaderboard_files
-from epochwise.sweeps.cores import threads_override
-from epochwise.sweeps.grid import grid_jobs, make_points
 from epochwise.sweeps.job import run_point
 from epochwise.sweeps.leaderboard import Leaderboard, make_leaderboard
-from epochwise.sweeps.opening import open_sweep
+from epochwise.sweeps.opening import open_command
 from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.table import print_leaderboard
 from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.server import server_name
 
+DRY_RUN = "--dry-run"
 LAUNCHER = "hydra_plugins.epochwise_launcher.EpochwiseLauncher"
 
 
@@ -47,7 +47,8 @@ def run(arguments: list[str]) -> None:
     """
     parsed = _parse(arguments)
     # Hydra's parser, which reads them again, takes overrides in one piece only.
-    arguments = [*(argument for argument in arguments if argument not in parsed.overrides), *parsed.overrides]
+    options = [argument for argument in arguments if argument not in (*parsed.overrides, DRY_RUN)]
+    arguments = [*options, *parsed.overrides]
     typed = overrides.parse(parsed.overrides)
     plain = [str(override.input_line) for override in typed if not override.is_sweep_override()]
     if parsed.help:
@@ -59,7 +60,13 @@ def run(arguments: list[str]) -> None:
         _call_hydra(run_point, [argument for argument in arguments if argument not in swept])
         return
     settings = hydra_settings(plain)
-    if parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg):
+    multirun = parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg)
+    if parsed.dry_run and not multirun:
+        load(parsed.overrides)  # refuses a grid
+        print_dry_run([*parsed.overrides, "sweep.rerun=true"], settings)  # it would be run also if there is one like it
+    elif parsed.dry_run:
+        print_dry_run(parsed.overrides, settings)
+    elif multirun:
         _run_sweep(parsed.overrides, settings)
     else:
         _run_one(arguments, parsed.overrides, settings)
@@ -95,16 +102,15 @@ def _run_configuration(cfg: DictConfig) -> None:
 
 
 def _run_sweep(typed: list[str], settings: DictConfig) -> None:
-    typed = [*typed, *threads_override(grid_jobs(typed, settings), settings)]
-    cfg, points = make_points(grid_jobs(typed, settings))
-    sweep = open_sweep(typed, settings, cfg, points)
+    opened = open_command(typed, settings)
+    sweep, cfg = opened.sweep, opened.cfg
     folder = sweep.folder
     with lock_directory(main_root(), folder):  # the same command, given twice at once, would write the same runs
         if SweepRecord.exists(folder):
             sweep = SweepRecord.read(folder)  # as the process that last worked in it has left it
         sweep.write()
         try:
-            _call_hydra(run_point, ["--multirun", *typed, overrides.as_override("hydra.sweep.dir", str(folder))])
+            _call_hydra(run_point, ["--multirun", *opened.typed, overrides.as_override("hydra.sweep.dir", str(folder))])
         finally:
             sweep = SweepRecord.read(folder)
             if settings.launcher.get("_target_") != LAUNCHER and cfg.tracking.enabled:
@@ -159,10 +165,13 @@ def _parse(arguments: list[str]) -> Namespace:
         raise InputError(message + (hint if message.startswith("unrecognized") else ""))
 
     parser = get_args_parser()
+    parser.add_argument(DRY_RUN, action="store_true")
     parser.error = refuse  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(arguments)
     if parsed.config_name or parsed.config_path or parsed.config_dir:
         raise InputError("the configuration is conf/config.yaml; use experiment=NAME for a preset in conf/experiment")
+    if parsed.dry_run and parsed.cfg:
+        raise InputError("--cfg prints a configuration and --dry-run what would be run; leave out one of them")
     if parsed.multirun and parsed.cfg:
         raise InputError("--cfg shows one configuration; leave out -m")
     if parsed.multirun and not parsed.overrides and not parsed.help:

@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, IntegerNode, OmegaConf
 
 
 @dataclass
@@ -117,6 +117,13 @@ def parameters(cfg: DictConfig) -> dict[str, Any]:
     """Every parameter of a configuration by its dotted key. Lists are plain lists."""
     values = {key: OmegaConf.select(cfg, key) for key in parameter_keys()}
     return {key: list(value) if OmegaConf.is_list(value) else value for key, value in values.items()}
+
+
+def holds_whole_number(key: str) -> bool:
+    """Whether the parameter with this dotted key is one whole number."""
+    section, _, last = f"parameters.{key}".rpartition(".")
+    node = OmegaConf.select(OmegaConf.create({"parameters": OmegaConf.structured(Parameters)}), section)
+    return isinstance(node, DictConfig) and last in node and isinstance(node._get_node(last), IntegerNode)
 
 
 def leaf_keys(cfg: DictConfig, prefix: str = "") -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.progress import SweepProgress
 from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import Point, SweepRecord
-from epochwise.sweeps.scheduler import Job, next_job
+from epochwise.sweeps.scheduler import Job, distinct, next_job
 from epochwise.sweeps.table import digest
 from epochwise.tracking.download import fetch_finished
 from epochwise.tracking.redacted_errors import warn
@@ -57,7 +57,7 @@ class SweepExecutor:
         self.settings = {key: OmegaConf.select(cfg, key) for key in run_setting_keys()}
         points = [point for point in self.sweep.points if point.job in numbers]
         finished = {} if cfg.sweep.rerun else finished_runs(find_root(), self.sweep, points)
-        missing = _distinct([point for point in points if point.job not in finished])
+        missing = distinct([point for point in points if point.job not in finished])
         refused = {point.job: point.refused for point in points if point.refused}
         earlier = {job: failure for job, failure in self.sweep.failures.items() if job not in numbers}
         self._set_failures(earlier | refused)
@@ -191,9 +191,3 @@ class SweepExecutor:
 def fetch_in_worker(experiment: str, wanted: dict[str, Path]) -> dict[str, Path]:
     """Download the finished runs among `wanted`, a folder by fingerprint; returns those that were found."""
     return fetch_finished(Server(main_root()), experiment, wanted)
-
-
-def _distinct(points: Sequence[Point]) -> list[Point]:
-    """The points whose data is prepared; of several that are the same run, only the first."""
-    first = {point.fingerprint: point for point in reversed(points)}
-    return [point for point in points if point.fingerprint and first[point.fingerprint] is point]

@@ -6,7 +6,7 @@ Made from run directories alone. The test set is shown but never ranks.
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from epochwise.common.paths import display_path
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FAILED, RunRecord
 from epochwise.sweeps.directory import finished_runs, log_file
+from epochwise.sweeps.halving import RUNG_KEY, Decision, setting_key
 from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.sweeps.regret import Regret, regrets
+from epochwise.sweeps.search import decisions
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,18 @@ class Setting:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Settings, best first; then the points that failed, with the reason, and those that were not run, by name."""
+    """Settings, best first; then the points that failed, with the reason, and those that were not run, by name.
+
+    Of a search each setting stands on the highest rung that it reached, and higher rungs come first.
+    """
 
     sweep: SweepRecord
     settings: list[Setting]
     failures: list[tuple[str, str]]
     missing: list[str]
+    superseded: list[RunDirectory] = field(default_factory=list)  # of a search: on rungs below those shown
+    decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
+    regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes, once it has
 
     @property
     def keys(self) -> list[str]:
@@ -71,6 +80,14 @@ class Leaderboard:
     def best(self) -> Result | None:
         """The best run of the best setting."""
         return next(iter(self.results), None)
+
+    def dropped_at(self, setting: Setting) -> int | None:
+        """After how many epochs a search has dropped this setting; None if it has not."""
+        key = setting_key(setting.parameters)
+        on_rungs = [decision for decision in self.decisions if any(entry.key == key for entry in decision.ranked)]
+        last = on_rungs[-1] if on_rungs else None
+        dropped = last and last.epochs != self.sweep.search["rungs"][-1] and key not in last.promoted
+        return last.epochs if last and dropped else None
 
     @property
     def validation(self) -> str:
@@ -90,11 +107,28 @@ def make_leaderboard(root: Path, sweep: SweepRecord) -> Leaderboard:
     for result in results.values():
         by_setting.setdefault(json.dumps(_without_seed(result.point)), []).append(result)
     settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
-    settings.sort(key=lambda setting: (-setting.mean("val_accuracy"), setting.mean("val_loss")))
+    if sweep.search:
+        settings = _furthest(settings)
+    settings.sort(key=lambda setting: (_rung(sweep, setting), -setting.mean("val_accuracy"), setting.mean("val_loss")))
     unfinished = [point for point in sweep.points if point.job not in finished]
     reasons = _failures(sweep, unfinished)
     failures = [(point.name, reasons[point.job]) for point in unfinished if point.job in reasons]
-    return Leaderboard(sweep, settings, failures, [point.name for point in unfinished if point.job not in reasons])
+    missing = [point.name for point in unfinished if point.job not in reasons]
+    ranked = {result.run for setting in settings for result in setting.results}
+    superseded = [run for run in results if run not in ranked]
+    decided, missed = decisions(root, sweep), regrets(root, sweep)
+    return Leaderboard(sweep, settings, failures, missing, superseded, decided, missed)
+
+
+def _furthest(settings: Sequence[Setting]) -> list[Setting]:
+    """Each setting of a search on the highest rung that it reached."""
+    in_order = sorted(settings, key=lambda setting: setting.parameters[RUNG_KEY])
+    return list({setting_key(setting.parameters): setting for setting in in_order}.values())
+
+
+def _rung(sweep: SweepRecord, setting: Setting) -> int:
+    """By which a search's settings are ranked first: the higher the rung, the lower."""
+    return -setting.parameters[RUNG_KEY] if sweep.search else 0
 
 
 def _without_seed(point: Point) -> dict[str, Any]:
