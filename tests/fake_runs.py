@@ -4,22 +4,27 @@ The model.dense_units of a run are the validation images, of 300, that it classi
 each epoch. The first ones are correct, so two runs differ by more than chance if their numbers do by 5 or more.
 """
 
-import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from conftest import Project
 from made_sweeps import finish
 from omegaconf import DictConfig
 
 from epochwise.common.errors import DivergedError
 from epochwise.common.files import write_text
 from epochwise.common.paths import find_root
+from epochwise.common.worker import TaskResult
 from epochwise.config.schema import parameters
 from epochwise.pipeline.datasets import prepared_for
 from epochwise.pipeline.directories import state_store
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FAILED
+from epochwise.sweeps import executor, leaderboard_files
 from epochwise.sweeps.scheduler import epochs_to_train
 from epochwise.training.history import COLUMNS
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
@@ -45,7 +50,7 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
     identity = {"fingerprint": fingerprint(values, data), "identity": segment.identity, "data_sha256": data}
     if (root / IS_KILLED).exists() and int((root / IS_KILLED).read_text()) == units:
         (root / IS_KILLED).unlink()
-        os._exit(9)
+        raise Killed
     if units == DIVERGES:
         finish(folder, int(folder.name), epochs=epochs, **identity)
         failure = f"{DivergedError.__name__}: training diverged"
@@ -73,7 +78,57 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
 
 
 def do_nothing(*_: object) -> None:
-    """What a worker imports for runs that train nothing."""
+    """What a worker imports for runs that train nothing, and what draws a picture."""
+
+
+class Killed(BaseException):
+    """Ends a worker process as kill -9 does."""
+
+
+class InlineWorker:
+    """A worker that runs its tasks in this process as soon as it gets them: a new process takes seconds."""
+
+    def __init__(self, after_task: Callable[[], None] | None = None) -> None:
+        self.task: Any = None
+        self.process = SimpleNamespace(is_alive=lambda: True)
+
+    @property
+    def idle(self) -> bool:
+        return self.task is None
+
+    def submit(self, task: Any, function: Callable[..., Any], *arguments: Any) -> None:
+        self.task = task
+        try:
+            self.ended = TaskResult(function(*arguments))
+        except Killed:
+            self.ended = TaskResult(None, "its process was killed by SIGKILL", alive=False)
+        except Exception as error:
+            self.ended = TaskResult(None, str(error))
+
+    def result(self) -> TaskResult:
+        self.task = None
+        return self.ended
+
+
+def busy(workers: list[InlineWorker], _: float) -> list[InlineWorker]:
+    """The workers that have a result; that of the last one comes first."""
+    return [worker for worker in reversed(workers) if not worker.idle]
+
+
+@pytest.fixture
+def faked(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose sweeps run `fake_run` in this process, and draw no pictures."""
+    for module, name, fake in (
+        (executor, "run_in_worker", fake_run),
+        (executor, "warm_up", do_nothing),
+        (executor, "Worker", InlineWorker),
+        (executor, "stop", do_nothing),
+        (executor, "wait_for_results", busy),
+        (leaderboard_files, "_draw", do_nothing),
+        (leaderboard_files, "write_report", do_nothing),
+    ):
+        monkeypatch.setattr(module, name, fake)
+    return project
 
 
 def trained_epochs(root: Path) -> list[int]:

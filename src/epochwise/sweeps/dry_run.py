@@ -98,7 +98,8 @@ def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Propos
 def _rungs_above(search: Search, batch: Sequence[Point], settings: int, store: Path | None) -> list[LaterRung]:
     """The rungs above a batch of a bracket that has as many `settings` on its first rung."""
     on_rung, current = by_setting(batch), batch[0].parameters[RUNG_KEY]
-    done = {key: _epochs_needed(points, current, store) for key, points in on_rung.items()}
+    # Without states each run trains all of its epochs.
+    done = {key: _epochs_needed(points, current, store) if store else set() for key, points in on_rung.items()}
     later = []
     for number, epochs in enumerate(search.rungs):
         if epochs <= current:
@@ -107,7 +108,7 @@ def _rungs_above(search: Search, batch: Sequence[Point], settings: int, store: P
         for key, points in on_rung.items():
             needed = _epochs_needed(points, epochs, store)
             costs.append(len(needed - done[key]))
-            done[key] = done[key] | needed if store else set()  # without states each run trains all of its epochs
+            done[key] |= needed if store else set()
         later.append(_later(search, epochs, number, settings, sorted(costs), len(batch) // len(on_rung)))
     return later
 
