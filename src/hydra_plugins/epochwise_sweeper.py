@@ -1,6 +1,7 @@
 """Hydra's sweepers for `epochwise run -m`. Hydra looks for sweepers in the package hydra_plugins only."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from hydra_plugins.epochwise_launcher import EpochwiseLauncher
 
 if TYPE_CHECKING:
     from epochwise.sweeps.record import Point
@@ -51,7 +54,8 @@ class SearchSweeper(Sweeper):
         from epochwise.sweeps.search import proposer_of, run_search
 
         settings = self.config.hydra
-        run_search(find_root(), Path(settings.sweep.dir), proposer_of(arguments, settings), self._launch)
+        with self.launcher.keeping_workers() if isinstance(self.launcher, EpochwiseLauncher) else nullcontext():
+            run_search(find_root(), Path(settings.sweep.dir), proposer_of(arguments, settings), self._launch)
 
     def _launch(self, points: "list[Point]") -> None:
         jobs = [point.overrides for point in points]

@@ -52,6 +52,18 @@ class SweepExecutor:
 
         KeyboardInterrupt and SystemExit end the workers, as SIGTERM does.
         """
+        try:
+            self.run(numbers)
+            self.publish_if_needed()
+        finally:
+            self.stop_workers()
+
+    def take_over(self, earlier: "SweepExecutor") -> None:
+        """Go on with the workers of the executor of an earlier batch: a new process imports TensorFlow for seconds."""
+        self.workers, self.threads = earlier.workers, earlier.threads
+
+    def run(self, numbers: Collection[int]) -> None:
+        """Run those of the jobs with these numbers that are not finished. The workers stay."""
         # Tracking, reuse of states and `sweep.rerun` cannot be swept, so they are the same for all jobs.
         cfg = self.compose(min(numbers))
         self.settings = {key: OmegaConf.select(cfg, key) for key in run_setting_keys()}
@@ -62,28 +74,35 @@ class SweepExecutor:
         earlier = {job: failure for job, failure in self.sweep.failures.items() if job not in numbers}
         self._set_failures(earlier | refused)
         self.size = worker_count(self.n_jobs, [point.parameters["train.threads"] for point in missing])
-        try:
-            if missing:
-                self._warm_up(cfg.tracking.enabled)
-                if cfg.tracking.enabled and self.sweep.reuse and not cfg.sweep.rerun and database_exists(main_root()):
-                    finished |= self._fetch(missing, cfg.tracking.experiment)
-            for point in points:
-                if point.job in finished:
-                    print(f"already finished: {point.name} ({display_path(finished[point.job].path)})", flush=True)
-            store = state_store(cfg)
-            missing = [point for point in missing if point.job not in finished]
-            self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
-            if cfg.tracking.enabled and not self._is_published():
-                self._publish()
-        finally:
-            stop(self.workers)
+        if missing:
+            self._warm_up(cfg.tracking.enabled)
+            if cfg.tracking.enabled and self.sweep.reuse and not cfg.sweep.rerun and database_exists(main_root()):
+                finished |= self._fetch(missing, cfg.tracking.experiment)
+        for point in points:
+            if point.job in finished:
+                print(f"already finished: {point.name} ({display_path(finished[point.job].path)})", flush=True)
+        store = state_store(cfg)
+        missing = [point for point in missing if point.job not in finished]
+        self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
+
+    def publish_if_needed(self) -> None:
+        """Bring MLflow up to date with the sweep, if it is tracked and not published as it is now."""
+        if self.settings["tracking.enabled"] and not self._is_published():
+            self._publish()
+
+    def stop_workers(self) -> None:
+        stop(self.workers)
 
     def _set_failures(self, failures: dict[int, str]) -> None:
         self.sweep = replace(self.sweep, failures=failures)
         self.sweep.write()
 
     def _warm_up(self, tracked: bool) -> None:
-        for _ in range(self.size):
+        surplus = [worker for worker in self.workers if worker.idle][self.size :]
+        stop(surplus)
+        for worker in surplus:
+            self._forget(worker)
+        for _ in range(self.size - len(self.workers)):
             self._new_worker().submit("warm up", warm_up, tracked)
 
     def _fetch(self, points: Sequence[Point], experiment: str) -> dict[int, RunDirectory]:
