@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {
     "": ["--version", "-h --help"],
     "run": ["[ARGUMENTS]..."],  # Hydra's: key=value …, -m, --cfg job, --help and the like
-    "compare": ["--sweep ID", "--format table|markdown|csv|json", "-h --help"],
+    "compare": ["[SWEEP|RUN]...", "--sweep ID", "--format table|markdown|csv|json", "-h --help"],
+    "runs": ["[CONDITION]...", "--sort COLUMN", "--limit N", "--format table|markdown|csv|json", "-h --help"],
     "report": ["[SWEEP|RUN]", "-h --help"],
     "predict": ["[IMAGE]...", "--random N", "--seed INTEGER", "--model champion|RUN_ID|PATH", "--out PNG", "-h --help"],
     "export": ["[champion|RUN_ID|PATH]", "--out ONNX", "-h --help"],

@@ -146,27 +146,42 @@ def run(arguments: tuple[str, ...], typed_in: Path) -> None:
     run(list(arguments))
 
 
-@epochwise.command("compare", short_help="Print the leaderboard of a sweep.")
+@epochwise.command("compare", short_help="Print the leaderboard of sweeps, or what two runs differ in.")
+@click.argument("wanted", nargs=-1, metavar="[SWEEP|RUN]...", shell_complete=_completer("complete_reports"))
 @click.option(
     "--sweep",
     metavar="ID",
-    help="The sweep's id or directory (default: the latest sweep).",
+    help="The same as SWEEP.",
     shell_complete=_completer("complete_sweeps"),
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @in_project
-def compare(sweep: str | None, form: str, typed_in: Path) -> None:
-    """Print the leaderboard of a sweep, best first by validation accuracy."""
-    from epochwise.sweeps.directory import find_sweep
-    from epochwise.sweeps.leaderboard import make_leaderboard
-    from epochwise.sweeps.table import as_text, print_leaderboard
+def compare(wanted: tuple[str, ...], sweep: str | None, form: str, typed_in: Path) -> None:
+    """Print the leaderboard of sweeps (default: the latest one), best first by validation accuracy.
 
-    root = find_root()
-    leaderboard = make_leaderboard(root, find_sweep(root, _path_or_id(typed_in, sweep)))
-    if form == "table":
-        print_leaderboard(leaderboard)
-    else:
-        print(as_text(leaderboard, form), end="")
+    Of two runs: what they differ in. SWEEP|RUN is an id, which may be shortened, or a directory; models is the
+    pipeline's run.
+    """
+    from epochwise.commands.compare import compare
+
+    given = (*wanted, sweep) if sweep else wanted
+    compare([found for one in given if (found := _path_or_id(typed_in, one))], form)
+
+
+@epochwise.command("runs", short_help="List the runs on disk.")
+@click.argument("conditions", nargs=-1, metavar="[CONDITION]...", shell_complete=_completer("complete_conditions"))
+@click.option("--sort", default="-started", show_default=True, metavar="COLUMN", help="With a minus: largest first.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="List the first N only.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@in_project
+def runs(conditions: tuple[str, ...], sort: str, limit: int | None, form: str, typed_in: Path) -> None:
+    """List the runs on disk that meet every CONDITION, such as status=FINISHED train.epochs=12 'val_accuracy>0.99'.
+
+    A condition compares a parameter or a column of --format csv with =, !=, <, >, <= or >=.
+    """
+    from epochwise.commands.runs import runs
+
+    runs(conditions, sort, limit, form)
 
 
 @epochwise.command("report", short_help="Write report.html for a sweep or a run.")

@@ -110,7 +110,8 @@ def test_a_champion_of_other_data_is_named(project, registry):
     assert "there is --model epochwise-digits" in refused.stderr
     refused = project.cli("predict", "--random", "1", "--model", "epochwise-nothing")
     assert "no champion of epochwise-nothing; there is --model epochwise-digits" in refused.stderr
-    assert project.cli("predict", "--random", "1", "--model", "epochwise-digits").returncode == 0
+    found = project.cli("predict", "--random", "1", "--model", "epochwise-digits")
+    assert "outputs/a day/first" in found.stderr, "its run, whose data was made up"
 
 
 def test_a_worse_run_and_one_of_another_split_need_force(project, registry):

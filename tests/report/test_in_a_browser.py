@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import NO_NETWORK, rendered
+from browser import NO_NETWORK, driven, rendered, violations
 from made_sweeps import bare_project  # noqa: F401
 from test_report import grid_sweep, page_of
 
@@ -67,3 +67,15 @@ def test_it_sorts_unfolds_and_compares(tmp_path):
 def test_it_fits_a_narrow_window(tmp_path):
     page = page_of(tmp_path, grid_sweep(tmp_path, [2, 4], [0.25, 0.5], [0]))
     assert not used(page, tmp_path, 500)["wide"]  # the narrowest window that headless Chromium opens
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_wrong(tmp_path, dark):
+    sweep = grid_sweep(tmp_path, [2, 4], [0.25, 0.5], [0, 1])
+    page_of(tmp_path, sweep)
+    for width in (390, 1600):
+        with driven(tmp_path / f"profile {width}", width, dark) as chrome:
+            chrome.get((sweep.folder / "report.html").as_uri())
+            assert violations(chrome) == []
+            assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+            assert chrome.get_log("browser") == []

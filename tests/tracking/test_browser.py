@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser import NO_NETWORK, rendered
+from browser import NO_NETWORK, driven, rendered
 from conftest import Project, clean_environment, wait_for
 from mlflow_runs import client
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +75,23 @@ def test_the_printed_link_shows_the_run_and_its_curves(reproduced, tmp_path):
         curves = tuple(f">{metric}<" for metric in ("accuracy", "loss", "val_accuracy", "val_loss"))
         document = assert_shown(link.replace("?", "/model-metrics?"), tmp_path, (*curves, 'class="js-line"'))
         assert document.count('class="js-line"') >= 4, "metrics by epoch are drawn as lines"
+
+
+def test_the_front_page_leads_to_the_runs_in_two_clicks(reproduced, tmp_path):
+    with served(reproduced) as here, driven(tmp_path) as chrome:
+        chrome.get(here("http://127.0.0.1:5000/"))
+        for label in ("Model training", "epochwise"):
+            WebDriverWait(chrome, 60).until(lambda page, text=label: _clicked(page, text))
+        WebDriverWait(chrome, 60).until(lambda page: "baseline" in page.page_source and "/runs" in page.current_url)
+
+
+def _clicked(page, text: str) -> bool:
+    """Whether what is labelled so was there and could be clicked."""
+    for found in page.find_elements(By.XPATH, f"//*[normalize-space(text())='{text}']"):
+        if found.is_displayed():
+            found.click()
+            return True
+    return False
 
 
 def test_a_sweeps_links_show_its_table_its_curves_and_its_comparison(project, tmp_path):

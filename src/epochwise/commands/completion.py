@@ -72,6 +72,13 @@ def complete_overrides(context: click.Context, parameter: click.Parameter, incom
     return [CompletionItem(f"{name}=") for name in _keys() if name.startswith(incomplete)]
 
 
+def complete_conditions(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """`column=` or `parameter=`, for a condition on runs."""
+    from epochwise.commands.runs import COLUMNS
+
+    return [CompletionItem(f"{name}=") for name in (*COLUMNS, *all_keys()) if name.startswith(incomplete)]
+
+
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of runs, each with its name."""
     return _matching(_runs(), incomplete)

@@ -45,4 +45,5 @@ def export(model: Path | str | None, out: Path) -> None:
         with replacing(out) as temporary:
             temporary.write_bytes(converted.SerializeToString())
     print(f"model {display_path(out)}")
-    print(f"input image: float32 N×{'×'.join(map(str, shape[1:]))} in 0…1 (pixels / 255); output: N×{classes} probabilities")
+    pixels = "×".join(map(str, shape[1:]))
+    print(f"input image: float32 N×{pixels} in 0…1 (pixels / 255); output: N×{classes} probabilities")

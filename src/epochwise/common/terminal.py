@@ -11,7 +11,7 @@ class Terminal(Console):
 
     def on_broken_pipe(self) -> None:
         """Raise the BrokenPipeError of a reader that has gone, as print does; rich would exit with 1."""
-        raise  # noqa: PLE0704  # rich calls this where it handles the error
+        raise  # rich calls this where it handles the error
 
 
 def duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from epochwise.common.errors import InputError, one_line
+from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.limits import check_values, unknown_key

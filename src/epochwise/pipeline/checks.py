@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from epochwise.common.errors import InputError, one_line
 from epochwise.common.paths import find_root
-from epochwise.config.compose import read_params
+from epochwise.config.params_file import read_params
 from epochwise.config.schema import parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data, check_source_unchanged
 from epochwise.pipeline.directories import PREPARED

@@ -6,7 +6,7 @@ Made from run directories alone. The test set is shown but never ranks.
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Leaderboard:
     settings: list[Setting]
     failures: list[tuple[str, str]]
     missing: list[str]
+    several: bool = False  # whether `sweep` stands for several sweeps
     superseded: list[RunDirectory] = field(default_factory=list)  # of a search: on rungs below those shown
     decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
     regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes, once it has
@@ -95,29 +96,33 @@ class Leaderboard:
         return "the test set" if self.sweep.validates_on_test else "validation images"
 
 
-def make_leaderboard(root: Path, sweep: SweepRecord) -> Leaderboard:
-    """The leaderboard of what is finished now."""
-    finished = finished_runs(root, sweep)
+def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Leaderboard:
+    """The leaderboard of what is finished now, of one sweep or of several together."""
     results: dict[RunDirectory, Result] = {}
-    for point in sweep.points:
-        run = finished.get(point.job)
-        if run and run not in results:  # two points of a grid can be the same run
-            results[run] = Result(point, run, run.read_record(), run.read_metrics())
+    failures: list[tuple[str, str]] = []
+    missing: list[str] = []
+    for one in (sweep, *others):
+        finished = finished_runs(root, one)
+        for point in one.points:
+            run = finished.get(point.job)
+            if run and run not in results:  # two points of a grid can be the same run
+                results[run] = Result(point, run, run.read_record(), run.read_metrics())
+        unfinished = [point for point in one.points if point.job not in finished]
+        reasons = _failures(one, unfinished)
+        failures += [(point.name, reasons[point.job]) for point in unfinished if point.job in reasons]
+        missing += [point.name for point in unfinished if point.job not in reasons]
     by_setting: dict[str, list[Result]] = {}
     for result in results.values():
         by_setting.setdefault(json.dumps(_without_seed(result.point)), []).append(result)
     settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
-    if sweep.search:
+    shown = _together([sweep, *others]) if others else sweep
+    if shown.search:
         settings = _furthest(settings)
-    settings.sort(key=lambda setting: (_rung(sweep, setting), -setting.mean("val_accuracy"), setting.mean("val_loss")))
-    unfinished = [point for point in sweep.points if point.job not in finished]
-    reasons = _failures(sweep, unfinished)
-    failures = [(point.name, reasons[point.job]) for point in unfinished if point.job in reasons]
-    missing = [point.name for point in unfinished if point.job not in reasons]
+    settings.sort(key=lambda setting: (_rung(shown, setting), -setting.mean("val_accuracy"), setting.mean("val_loss")))
     ranked = {result.run for setting in settings for result in setting.results}
     superseded = [run for run in results if run not in ranked]
-    decided, missed = decisions(root, sweep), regrets(root, sweep)
-    return Leaderboard(sweep, settings, failures, missing, superseded, decided, missed)
+    decided, missed = decisions(root, shown), [] if others else regrets(root, sweep)
+    return Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed)
 
 
 def _furthest(settings: Sequence[Setting]) -> list[Setting]:
@@ -129,6 +134,24 @@ def _furthest(settings: Sequence[Setting]) -> list[Setting]:
 def _rung(sweep: SweepRecord, setting: Setting) -> int:
     """By which a search's settings are ranked first: the higher the rung, the lower."""
     return -setting.parameters[RUNG_KEY] if sweep.search else 0
+
+
+def _together(sweeps: Sequence[SweepRecord]) -> SweepRecord:
+    """What the leaderboard of several sweeps says of them as one."""
+    points = [point for sweep in sweeps for point in sweep.points]
+    keys = dict.fromkeys(key for point in points for key in point.parameters)
+    varied = [key for key in keys if len({json.dumps(point.parameters.get(key)) for point in points}) > 1]
+    return replace(
+        sweeps[0],
+        id=" and ".join(sweep.id for sweep in sweeps),
+        command="; ".join(sweep.command for sweep in sweeps),
+        varied=varied,
+        points=points,
+        validates_on_test=any(sweep.validates_on_test for sweep in sweeps),
+        reuse=any(sweep.reuse for sweep in sweeps),
+        link="",
+        search={},
+    )
 
 
 def _without_seed(point: Point) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from epochwise.report.charts import shown
 from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
-from epochwise.sweeps.paired_test import LEVEL
+from epochwise.evaluation.paired_test import LEVEL
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.regret import Regret
 from epochwise.sweeps.search import Search
 
-TEST = "McNemar's mid-p"
+TEST = "McNemar's exact test"
 MAX_NAMED = 5  # settings in a line
 
 
@@ -41,9 +41,7 @@ def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) ->
     named = {entry.key: setting_name(sweep, entry) for entry in decision.ranked}
     if decision.ties:
         ties = [f"{named[key]} (p = {chance:.2f})" for key, chance in decision.ties.items()]
-        text += (
-            f", and {len(ties)} more within chance of the last of these ({TEST} of {LEVEL:g} or more): {listed(ties)}"
-        )
+        text += f", and {len(ties)} more within chance of the last of these ({TEST}, p of {LEVEL:g} or more): {listed(ties)}"
     if decision.diverged:
         text += f"; {len(decision.diverged)} diverged"
     if decision.untested:
@@ -71,7 +69,7 @@ def _regret(regret: Regret) -> str:
 def _chance(chance: float | None) -> str:
     if chance is None:
         return ""
-    return f", {'within' if chance >= LEVEL else 'more than'} chance ({TEST} {chance:.2g})"
+    return f", {'within' if chance >= LEVEL else 'more than'} chance (p = {chance:.2g}, {TEST})"
 
 
 def epochs(number: int) -> str:

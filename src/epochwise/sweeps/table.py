@@ -1,16 +1,11 @@
 """The leaderboard as text: markdown, csv, json, or a table on the terminal."""
 
-import csv
 import hashlib
-import io
-import json
 
 from omegaconf import OmegaConf
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from epochwise.common.paths import display_path, main_root
+from epochwise.common.tables import as_csv, as_json, as_markdown, print_table
 from epochwise.common.terminal import Terminal
 from epochwise.config.params_file import read_params
 from epochwise.report.charts import shown
@@ -42,7 +37,7 @@ def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
     made = []
     for rank, setting in enumerate(leaderboard.settings, 1):
         row: dict[str, object] = {"rank": rank}
-        row |= {key: plain(setting.parameters[key]) for key in leaderboard.keys}
+        row |= {key: plain(setting.parameters.get(key, "")) for key in leaderboard.keys}
         row |= {"epochs": setting.parameters["train.epochs"], "n": len(setting.results)}
         row |= {"dropped_at": leaderboard.dropped_at(setting)} if _has_rungs(leaderboard) else {}
         for metric in METRICS:
@@ -58,19 +53,11 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
     epochs = "train.epochs" not in leaderboard.keys
     heads = ["", *map(short, leaderboard.keys), *["epochs"] * epochs, *["n"] * seeds]
     dropped = _has_rungs(leaderboard)
-    heads += ["dropped at"] * dropped + [
-        "val_accuracy",
-        "val_loss",
-        "best epoch",
-        "test_accuracy",
-        "trained",
-        "reused",
-        "time",
-        "run",
-    ]
+    heads += ["dropped at"] * dropped
+    heads += ["val_accuracy", "val_loss", "best epoch", "test_accuracy", "trained", "reused", "time", "run"]
     lines = []
     for rank, setting in enumerate(leaderboard.settings, 1):
-        line = [str(rank), *(str(plain(setting.parameters[key])) for key in leaderboard.keys)]
+        line = [str(rank), *(str(plain(setting.parameters.get(key, ""))) for key in leaderboard.keys)]
         line += [str(setting.parameters["train.epochs"])] * epochs + [str(len(setting.results))] * seeds
         line += [str(leaderboard.dropped_at(setting) or "")] * dropped
         line += [_mean(setting, "val_accuracy", 4), _mean(setting, "val_loss", 4)]
@@ -99,7 +86,8 @@ def footer(leaderboard: Leaderboard) -> list[str]:
     """The lines below the table: notes, problems, and how to use the best run."""
     lines = notes(leaderboard) + problems(leaderboard)
     if leaderboard.best:
-        command = f"epochwise promote --sweep {leaderboard.sweep.id} --params && dvc repro"
+        chosen = _median_id(leaderboard.settings[0]) if leaderboard.several else f"--sweep {leaderboard.sweep.id}"
+        command = f"epochwise promote {chosen} --params && dvc repro"
         lines.append(f"to make the best setting the pipeline's default: {command}")
     return lines
 
@@ -107,10 +95,12 @@ def footer(leaderboard: Leaderboard) -> list[str]:
 def print_leaderboard(leaderboard: Leaderboard) -> None:
     """Print the table, its footer, where its files are and the links to the runs."""
     console = Terminal()
-    left_out = _print_settings(leaderboard, console) if leaderboard.settings else []
+    title = f"sweep {leaderboard.sweep.id}"
+    left_out = print_table(*cells(leaderboard), DISPENSABLE, console, title) if leaderboard.settings else []
     sweep, lines = leaderboard.sweep, [*_left_out(left_out), *footer(leaderboard), *_other_data(leaderboard)]
-    lines.append(f"files {display_path(sweep.folder)}")
-    if (sweep.folder / REPORT).is_file():
+    if not leaderboard.several:
+        lines.append(f"files {display_path(sweep.folder)}")
+    if (sweep.folder / REPORT).is_file() and not leaderboard.several:
         lines.append(f"report {display_path(sweep.folder / REPORT)}")
     if sweep.link:
         served = "" if is_remote(main_root()) else "  (after: make ui)"
@@ -130,20 +120,14 @@ def short(key: str) -> str:
 
 
 def _markdown(leaderboard: Leaderboard) -> str:
-    heads, lines = cells(leaderboard)
-    table = [heads, ["---"] * len(heads), *lines]
     below = "".join(f"\n{line}\n" for line in footer(leaderboard))
-    return "".join(f"| {' | '.join(line)} |\n" for line in table) + below
+    return as_markdown(*cells(leaderboard)) + below
 
 
 def _csv(leaderboard: Leaderboard) -> str:
-    stream = io.StringIO()
     run_ids = [{"runs": " ".join(_run_ids(setting))} for setting in leaderboard.settings]
     made = [row | ids for row, ids in zip(rows(leaderboard), run_ids, strict=True)]
-    writer = csv.DictWriter(stream, list(made[0]) if made else ["rank"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(made)
-    return stream.getvalue()
+    return as_csv(made, list(made[0]) if made else ["rank"])
 
 
 def _json(leaderboard: Leaderboard) -> str:
@@ -153,22 +137,7 @@ def _json(leaderboard: Leaderboard) -> str:
         "rows": rows(leaderboard),
     }
     content |= {"failed": dict(leaderboard.failures), "not_run": leaderboard.missing}
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _print_settings(leaderboard: Leaderboard, console: Terminal) -> list[str]:
-    """Print the table, or a list where none fits. Returns the columns that the terminal has no room for."""
-    heads = cells(leaderboard)[0]
-    for number in range(len(DISPENSABLE) + 1):
-        table = _table(leaderboard, DISPENSABLE[:number])
-        if not console.is_terminal:  # a file has no width
-            console.width = max(console.width, _width(table))
-        if _width(table) <= console.width:
-            console.print(table)
-            return [head for head in DISPENSABLE[:number] if head in heads]
-    for line in _listed(leaderboard):
-        console.print(line, markup=False, soft_wrap=False)
-    return [head for head in DISPENSABLE if head in heads]
+    return as_json(content)
 
 
 def _left_out(columns: list[str]) -> list[str]:
@@ -184,34 +153,9 @@ def _other_data(leaderboard: Leaderboard) -> list[str]:
         for key, value in values.items()
         if key.startswith("prepare.") and OmegaConf.select(params, key) != value
     ]
-    return [f"its data is not that of params.yaml but {', '.join(other)}; --params --data takes that, too"] * bool(
-        other
-    )
-
-
-def _listed(leaderboard: Leaderboard) -> list[str]:
-    """A line for each setting, for a terminal that is too narrow for a table."""
-    heads, lines = cells(leaderboard)
-    kept = [index for index, head in enumerate(heads) if index and head not in DISPENSABLE]
-    return [f"{line[0]}. {' · '.join(f'{heads[index]} {line[index]}' for index in kept)}" for line in lines]
-
-
-def _table(leaderboard: Leaderboard, left_out: tuple[str, ...]) -> Table:
-    title = Text(f"sweep {leaderboard.sweep.id}")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    heads, lines = cells(leaderboard)
-    kept = [index for index, head in enumerate(heads) if head not in left_out]
-    for index in kept:
-        table.add_column(Text(heads[index]), justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*(Text(line[index]) for index in kept))
-    return table
-
-
-def _width(table: Table) -> int:
-    console = Terminal()
-    console.width = 1000
-    return console.measure(table).maximum
+    if not other:
+        return []
+    return [f"its data is not that of params.yaml but {', '.join(other)}; --params --data takes that, too"]
 
 
 def _ranking(leaderboard: Leaderboard) -> list[str]:

@@ -1,0 +1,82 @@
+"""`epochwise compare`: the leaderboard of sweeps, or what two runs differ in."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from epochwise.commands.difference import difference, print_difference
+from epochwise.common.errors import InputError
+from epochwise.common.paths import find_root, main_root
+from epochwise.common.tables import as_csv, as_json, as_markdown
+from epochwise.pipeline.directories import pipeline_run
+from epochwise.pipeline.find_run import find_run
+from epochwise.pipeline.model_record import restore_pipeline_record
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.directory import find_sweep
+from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.table import as_text, print_leaderboard
+from epochwise.tracking.download import fetch_run
+
+
+def compare(wanted: Sequence[Path | str], form: str) -> None:
+    """Print the leaderboard of the sweeps `wanted`, of the latest one for none, or the difference of two runs.
+
+    Each is an id or a directory; runs that only MLflow has are downloaded for the moment. Raises InputError if one is
+    not there, or if they are neither sweeps nor two runs.
+    """
+    root = find_root()
+    with ExitStack() as stack:
+        found = [_find(root, one, stack) for one in wanted] or [find_sweep(root, None)]
+        runs = [one for one in found if isinstance(one, RunDirectory)]
+        sweeps = [one for one in found if isinstance(one, SweepRecord)]
+        if sweeps and not runs:
+            leaderboard = make_leaderboard(root, *sweeps)
+            if form == "table":
+                print_leaderboard(leaderboard)
+            else:
+                print(as_text(leaderboard, form), end="")
+        elif len(runs) == 2 and not sweeps:
+            _print_difference(runs[0], runs[1], form)
+        else:
+            raise InputError(
+                f"compare takes sweeps, or two runs; got {len(sweeps)} and {len(runs)}; "
+                "`epochwise report RUN` shows one run, `epochwise runs` lists all"
+            )
+
+
+def _print_difference(one: RunDirectory, other: RunDirectory, form: str) -> None:
+    found = difference(one, other)
+    if form == "json":
+        print(as_json(found.as_json()), end="")
+    elif form == "csv":
+        print(as_csv(found.rows(), ("part", "what", "A", "B")), end="")
+    elif form == "markdown":
+        lines = [[str(value) for value in row.values()] for row in found.rows()]
+        print(as_markdown(("part", "what", "A", "B"), lines), end="")
+    else:
+        print_difference(found)
+
+
+def _find(root: Path, wanted: Path | str, stack: ExitStack) -> RunDirectory | SweepRecord:
+    if isinstance(wanted, Path):
+        folder = wanted.resolve()
+        if SweepRecord.exists(folder):
+            return SweepRecord.read(folder)
+        pipeline = pipeline_run()
+        run = pipeline if folder in (pipeline.path.resolve(), pipeline.evaluation.resolve()) else RunDirectory(folder)
+        restore_pipeline_record(run)
+        return run
+    known = find_run(wanted)
+    if known:
+        return known
+    try:
+        return find_sweep(root, wanted)
+    except InputError as unknown:
+        scratch = RunDirectory(Path(stack.enter_context(TemporaryDirectory(prefix="epochwise-"))))
+        try:
+            fetch_run(main_root(), wanted, scratch.path)
+        except InputError:
+            raise InputError(f"{wanted}: no run of this id or directory, here or in MLflow, and {unknown}") from unknown
+        return scratch

@@ -1,0 +1,110 @@
+"""`epochwise compare` of two runs, and of several sweeps."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+from conftest import A_RECORD
+from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from omegaconf import OmegaConf
+from scipy.stats import binomtest
+
+from epochwise.commands.compare import compare
+from epochwise.commands.difference import difference
+from epochwise.common.errors import InputError
+from epochwise.common.files import write_json
+from epochwise.evaluation.paired_test import mcnemar
+from epochwise.runs.directory import RunDirectory
+
+pytestmark = pytest.mark.usefixtures("bare_project")
+
+
+def run(root, number: int, epochs: int, wrong: dict[int, int], dropout: float = 0.5, **more: object) -> RunDirectory:
+    """A finished run that takes the test images `wrong` for other classes than their own, which is index % 3."""
+    folder = root / "outputs" / str(number)
+    finish(folder, number, epochs=epochs, **more)
+    cfg = {"seed": 0, "prepare": {"source": "digits", "validation_size": 300, "train_size": 0, "split_seed": 0}}
+    cfg |= {"model": {"dense_dropout": dropout}, "train": {"epochs": epochs}}
+    OmegaConf.save(OmegaConf.create(cfg), folder / "config.yaml")
+    lines = [f"{index % 3},{wrong.get(index, index % 3)}" for index in range(30)]
+    (folder / "confusion_matrix.csv").write_text("\n".join(["actual,predicted", *lines]) + "\n")
+    return RunDirectory(folder)
+
+
+def test_two_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
+    one = run(tmp_path, 0, 4, {1: 0, 2: 0, 3: 1})
+    other = run(tmp_path, 1, 2, {1: 2, 2: 0}, dropout=0.25, git_commit="1" * 40)
+    found = difference(one, other)
+    assert found.configuration == [("model.dense_dropout", 0.5, 0.25), ("train.epochs", 4, 2)]
+    assert found.data == [] and found.code == [("commit", "0" * 40, "1" * 40)]
+    assert found.history == "equal in the 2 epochs that both have; A has 2 more"
+    images = found.images
+    assert (images.both_right, images.only_a_right, images.only_b_right, images.both_wrong) == (27, 0, 1, 2)
+    assert images.disagree == [1, 3], "image 2 is taken for the same wrong class"
+    compare([one.path, other.path], "table")
+    printed = capsys.readouterr().out
+    assert "  model.dense_dropout: 0.5 → 0.25" in printed and "data: the same" in printed
+    assert "B gets more of them right, which may be chance (p = 1, McNemar's exact test)" in printed
+    compare([one.path, other.path], "json")
+    assert json.loads(capsys.readouterr().out)["configuration"]["train.epochs"] == [4, 2]
+    compare([one.path, other.path], "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {"part": "configuration", "what": "train.epochs", "A": "4", "B": "2"} in rows
+    compare([one.path, other.path], "markdown")
+    assert "| configuration | train.epochs | 4 | 2 |" in capsys.readouterr().out
+
+
+def test_the_first_epoch_that_is_not_equal(tmp_path, monkeypatch):
+    monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
+    one, other = run(tmp_path, 0, 4, {}), run(tmp_path, 1, 4, {})
+    assert difference(one, other).first_unequal_epoch is None
+    history = other.read_history()
+    history[2]["val_loss"] = 7.0
+    other.write_history(history)
+    found = difference(one, other)
+    assert (found.first_unequal_epoch, found.history) == (3, "equal up to epoch 2, not from epoch 3 on")
+
+
+def test_runs_of_other_data_are_not_compared_image_by_image(tmp_path, monkeypatch):
+    monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
+    found = difference(run(tmp_path, 0, 2, {}), run(tmp_path, 1, 2, {}, data_sha256="other"))
+    assert found.images is None and found.data == [("sha256 of the prepared data", "d", "other")]
+
+
+def test_several_sweeps_are_one_leaderboard(tmp_path, capsys):
+    first = make_sweep(tmp_path, ["train.epochs"], *(point(job, train__epochs=job + 2) for job in range(2)))
+    for job in range(2):
+        finish(first.folder / str(job), job, 0.9 + job / 100, epochs=job + 2)
+    second = tmp_path / "multirun/day/later"
+    second.mkdir()
+    own = json.loads((first.folder / "sweep.json").read_text())
+    points = [vars(point(0, train__epochs=9)) | {"fingerprint": "fingerprint 9"}]
+    write_json(second / "sweep.json", own | {"id": "day_later", "points": points})
+    finish(second / "0", 9, 0.99, epochs=9)
+    compare(["day_time", "day_later"], "json")
+    content = json.loads(capsys.readouterr().out)
+    assert content["sweep"] == "day_time and day_later"
+    rows = [(row["train.epochs"], row["runs"]) for row in content["rows"]]
+    assert rows == [(9, ["run9"]), (3, ["run1"]), (2, ["run0"])]
+    compare(["day_time", "day_later"], "table")
+    assert "epochwise promote run9 --params" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
+    (tmp_path / "outputs/a").mkdir(parents=True)
+    write_json(tmp_path / "outputs/a/run.json", A_RECORD)
+    for wanted in (["recorded"], ["recorded", sweep.id], ["recorded"] * 3):
+        with pytest.raises(InputError, match="compare takes sweeps, or two runs"):
+            compare(wanted, "table")
+    with pytest.raises(InputError, match="nonsense: no run of this id or directory"):
+        compare(["nonsense"], "table")
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (5, 5), (0, 5), (1, 9), (9, 1), (40, 62), (0, 2000)])
+def test_mcnemars_exact_test_is_scipys_binomial_one(b, c):
+    expected = binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
+    assert math.isclose(mcnemar(b, c), expected, rel_tol=1e-9, abs_tol=1e-300)

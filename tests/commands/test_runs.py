@@ -1,0 +1,103 @@
+"""`epochwise runs`: which runs are listed, in which order, and what is said of them."""
+
+import csv
+import io
+import json
+
+import pytest
+from conftest import A_RECORD
+from made_sweeps import bare_project, finish  # noqa: F401
+
+from epochwise.commands.runs import COLUMNS, runs
+from epochwise.common.errors import InputError
+from epochwise.common.files import write_json
+
+pytestmark = pytest.mark.usefixtures("bare_project")
+
+
+@pytest.fixture
+def four_runs(tmp_path):
+    """Two runs of a sweep, a single one, and one that was killed before it was evaluated."""
+    for number, (place, epochs, score) in enumerate(
+        [("multirun/a/0", 2, 0.91), ("multirun/a/1", 4, 0.95), ("outputs/b", 4, 0.93)]
+    ):
+        sweep = {"sweep.id": "a"} if "multirun" in place else {}
+        logged = {"params": {"train.epochs": epochs, "model.dense_dropout": number / 4}, "tags": sweep, "dataset": {}}
+        own = {"name": f"epochs={epochs}", "started": 1000 * number + 1000, "mlflow": logged, "published": "a server"}
+        finish(tmp_path / place, number, score, score - 0.01, epochs=epochs, **own)
+    (tmp_path / "outputs/c").mkdir()
+    own = {"run_id": "killed", "status": "KILLED", "started": 500, "mlflow": {"params": {"train.epochs": 9}}}
+    write_json(tmp_path / "outputs/c/run.json", A_RECORD | own)
+    (tmp_path / "outputs/damaged").mkdir()
+    (tmp_path / "outputs/damaged/run.json").write_text("{")
+
+
+def listed(capsys, *conditions: str, sort: str = "-started", limit: int | None = None) -> list[str]:
+    runs(conditions, sort, limit, "json")
+    return [row["run"] for row in json.loads(capsys.readouterr().out)]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ((), ["run2", "run1", "run0", "killed"]),
+        (("status=FINISHED",), ["run2", "run1", "run0"]),
+        (("status!=FINISHED",), ["killed"]),
+        (("train.epochs=4",), ["run2", "run1"]),
+        (("epochs=4", "val_accuracy>0.94"), ["run1"]),
+        (("val_accuracy<=0.93",), ["run2", "run0"]),
+        (("sweep=a",), ["run1", "run0"]),
+        (("model.dense_dropout>=0.25", "sweep!=a"), ["run2"]),
+        (("name=epochs=4",), ["run2", "run1"]),
+        (("published=",), ["killed"]),
+    ],
+)
+def test_conditions(four_runs, capsys, conditions, expected):
+    if any(condition.startswith("model.") for condition in conditions):
+        conditions = (*conditions, "status=FINISHED")
+    assert listed(capsys, *conditions) == expected
+
+
+def test_sorting_and_a_limit(four_runs, capsys):
+    assert listed(capsys, sort="-val_accuracy") == ["run1", "run2", "run0", "killed"]
+    assert listed(capsys, sort="val_accuracy") == ["run0", "run2", "run1", "killed"], "without a value always last"
+    assert listed(capsys, sort="started", limit=2) == ["killed", "run0"]
+
+
+def test_csv_and_json_have_all_columns(four_runs, capsys):
+    runs((), "run", None, "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert list(rows[0]) == list(COLUMNS) and rows[0]["run"] == "killed" and rows[0]["val_accuracy"] == ""
+    runs(("run=run1",), "run", None, "json")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["val_accuracy"], row["started"], row["directory"]) == (
+        0.95,
+        "1970-01-01T00:00:02+00:00",
+        "multirun/a/1",
+    )
+
+
+def test_the_table_names_what_a_narrow_terminal_lacks(four_runs, capsys, monkeypatch):
+    runs((), "-started", 3, "table")
+    printed = capsys.readouterr().out
+    assert "val_accuracy" in printed and "3 of 4 runs; --limit 4 lists all" in printed
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "60"}.items():
+        monkeypatch.setenv(name, value)
+    runs((), "-started", None, "table")
+    printed = capsys.readouterr().out
+    assert "not shown at this width: published, started" in printed and "outputs/b" in printed
+
+
+def test_without_runs(capsys):
+    runs((), "-started", None, "table")
+    assert capsys.readouterr().out == "no run is here yet; `epochwise run` makes one\n"
+    runs((), "-started", None, "json")
+    assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize("wrong", ["epoch=2", "FINISHED", "=2", "train.epoch=2"])
+def test_a_wrong_condition_is_refused(wrong):
+    with pytest.raises(InputError, match=wrong):
+        runs((wrong,), "-started", None, "table")
+    with pytest.raises(InputError, match="--sort"):
+        runs((), "val_acc", None, "table")
