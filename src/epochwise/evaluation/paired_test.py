@@ -23,8 +23,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def p_value(one: np.ndarray, other: np.ndarray) -> float:
     """The two-sided p-value for two settings with as many runs each, one for each seed; for one it is McNemar's.
 
-    Each array has, for each image, how many of a setting's runs get it right (N). A coin is tossed once for an image and
-    turns all of its runs: if neither setting is better, an image's difference is as likely to be turned as not.
+    Each array has, for each image, how many of a setting's runs get it right (N). A coin is tossed once for an image
+    and turns all of its runs: if neither setting is better, an image's difference is as likely to be turned as not.
     """
     differences = one.astype(np.int64) - other.astype(np.int64)
     sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from epochwise.common.errors import InputError
+from epochwise.evaluation.paired_test import LEVEL, p_value
 from epochwise.evaluation.validation_predictions import read_correct
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import finished_runs
-from epochwise.evaluation.paired_test import LEVEL, p_value
 from epochwise.sweeps.record import Point, SweepRecord
 
 RUNG_KEY = "train.epochs"

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from epochwise.evaluation.paired_test import LEVEL
 from epochwise.report.charts import shown
 from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
-from epochwise.evaluation.paired_test import LEVEL
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.regret import Regret
 from epochwise.sweeps.search import Search
