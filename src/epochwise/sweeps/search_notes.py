@@ -41,7 +41,8 @@ def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) ->
     named = {entry.key: setting_name(sweep, entry) for entry in decision.ranked}
     if decision.ties:
         ties = [f"{named[key]} (p = {chance:.2f})" for key, chance in decision.ties.items()]
-        text += f", and {len(ties)} more within chance of the last of these ({TEST}, p of {LEVEL:g} or more): {listed(ties)}"
+        rule = f"{TEST}, p of {LEVEL:g} or more"
+        text += f", and {len(ties)} more within chance of the last of these ({rule}): {listed(ties)}"
     if decision.diverged:
         text += f"; {len(decision.diverged)} diverged"
     if decision.untested:
