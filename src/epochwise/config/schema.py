@@ -123,7 +123,7 @@ def holds_whole_number(key: str) -> bool:
     """Whether the parameter with this dotted key is one whole number."""
     section, _, last = f"parameters.{key}".rpartition(".")
     node = OmegaConf.select(OmegaConf.create({"parameters": OmegaConf.structured(Parameters)}), section)
-    return isinstance(node, DictConfig) and last in node and isinstance(node._get_node(last), IntegerNode)
+    return isinstance(node, DictConfig) and isinstance(node._get_node(last, validate_access=False), IntegerNode)
 
 
 def leaf_keys(cfg: DictConfig, prefix: str = "") -> tuple[str, ...]:
