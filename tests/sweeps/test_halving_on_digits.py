@@ -41,7 +41,7 @@ def test_a_killed_search_ends_as_an_unbroken_one_with_other_workers(project, tmp
     child = subprocess.Popen(
         two_workers, cwd=project.path, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_for(lambda: list(project.path.glob("multirun/*/*/*/metrics.json")), "a first finished run")
+    wait_for(lambda: list(project.path.glob("multirun/*/*/*/metrics.json")), "a first finished run", 1200)
     child.kill()
     child.wait()
     before = states(project)
