@@ -57,7 +57,7 @@ RUN_SETTINGS = {
 PRESETS = {
     "experiment": ["fast", "quick", "writeup"],
     "hydra/launcher": ["parallel", "serial"],
-    "hydra/sweeper": ["grid"],
+    "hydra/sweeper": ["grid", "halving", "random", "tpe"],
     "sweep": ["dropout", "epochs", "grid", "seeds"],
     "tracking": ["mlflow", "off"],
 }

@@ -3,13 +3,18 @@
 Hydra looks for launchers in the package hydra_plugins only. It imports this file whenever it composes a configuration.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+
+if TYPE_CHECKING:
+    from epochwise.sweeps.executor import SweepExecutor
 
 
 class EpochwiseLauncher(Launcher):
@@ -17,6 +22,22 @@ class EpochwiseLauncher(Launcher):
 
     def __init__(self, n_jobs: int) -> None:
         self.n_jobs = n_jobs
+        self.keeps_workers = False  # from one launch to the next
+        self.last: SweepExecutor | None = None  # with the workers that are kept
+
+    @contextmanager
+    def keeping_workers(self) -> Iterator[None]:
+        """Keep workers between launches, and publish the sweep after the last one; on an exception end the workers."""
+        self.keeps_workers = True
+        try:
+            yield
+            if self.last:
+                self.last.publish_if_needed()
+        finally:
+            self.keeps_workers = False
+            if self.last:
+                self.last.stop_workers()
+                self.last = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.master_config = hydra_context, config
@@ -35,5 +56,12 @@ class EpochwiseLauncher(Launcher):
 
         sweep = SweepRecord.read(Path(self.master_config.hydra.sweep.dir))
         executor = SweepExecutor(sweep, self.n_jobs, self.context, compose)
-        executor.execute(range(initial_job_idx, initial_job_idx + len(job_overrides)))
+        numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
+        if self.keeps_workers:
+            if self.last:
+                executor.take_over(self.last)
+            self.last = executor
+            executor.run(numbers)
+        else:
+            executor.execute(numbers)
         return [JobReturn(list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]

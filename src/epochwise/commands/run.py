@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from epochwise.commands.dry_run import print_dry_run
 from epochwise.commands.run_help import run_help
 from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError, RunError, one_line
@@ -26,17 +27,16 @@ from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import code_problem
 from epochwise.sweeps import leaderboard_files
-from epochwise.sweeps.cores import threads_override
-from epochwise.sweeps.grid import grid_jobs, make_points
 from epochwise.sweeps.job import run_point
 from epochwise.sweeps.leaderboard import Leaderboard, make_leaderboard
-from epochwise.sweeps.opening import open_sweep
+from epochwise.sweeps.opening import open_command
 from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.table import print_leaderboard
 from epochwise.tracking.address import check_address, server_name
 from epochwise.tracking.redacted_errors import warn
 
+DRY_RUN = "--dry-run"
 LAUNCHER = "hydra_plugins.epochwise_launcher.EpochwiseLauncher"
 
 
@@ -48,7 +48,8 @@ def run(arguments: list[str]) -> None:
     """
     parsed = _parse(arguments)
     # Hydra's parser, which reads them again, takes overrides in one piece only.
-    arguments = [*(argument for argument in arguments if argument not in parsed.overrides), *parsed.overrides]
+    options = [argument for argument in arguments if argument not in (*parsed.overrides, DRY_RUN)]
+    arguments = [*options, *parsed.overrides]
     typed = overrides.parse(parsed.overrides)
     plain = [str(override.input_line) for override in typed if not override.is_sweep_override()]
     if parsed.help:
@@ -61,7 +62,13 @@ def run(arguments: list[str]) -> None:
         return
     settings = hydra_settings(plain)
     check_links()
-    if parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg):
+    multirun = parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg)
+    if parsed.dry_run and not multirun:
+        load(parsed.overrides)  # refuses a grid
+        print_dry_run([*parsed.overrides, "sweep.rerun=true"], settings)  # it would be run also if there is one like it
+    elif parsed.dry_run:
+        print_dry_run(parsed.overrides, settings)
+    elif multirun:
         _run_sweep(parsed.overrides, settings)
     else:
         _run_one(arguments, parsed.overrides, settings)
@@ -100,9 +107,8 @@ def _run_configuration(cfg: DictConfig) -> None:
 
 
 def _run_sweep(typed: list[str], settings: DictConfig) -> None:
-    typed = [*typed, *threads_override(grid_jobs(typed, settings), settings)]
-    cfg, points = make_points(grid_jobs(typed, settings))
-    sweep = open_sweep(typed, settings, cfg, points)
+    opened = open_command(typed, settings)
+    sweep, cfg = opened.sweep, opened.cfg
     problem = code_problem(find_root())  # each run says so in its log
     if problem:
         print(f"note: {problem}", flush=True)
@@ -112,7 +118,8 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
             sweep = SweepRecord.read(folder)  # as the process that last worked in it has left it
         sweep.write()
         try:
-            listed = [overrides.listed(override, find_root() / "conf") for override in typed]
+            conf = find_root() / "conf"
+            listed = opened.typed if opened.search else [overrides.listed(typed, conf) for typed in opened.typed]
             _call_hydra(run_point, ["--multirun", *listed, overrides.as_override("hydra.sweep.dir", str(folder))])
         finally:
             sweep = SweepRecord.read(folder)
@@ -167,10 +174,13 @@ def _parse(arguments: list[str]) -> Namespace:
         raise InputError(message + (hint if message.startswith("unrecognized") else ""))
 
     parser = get_args_parser()
+    parser.add_argument(DRY_RUN, action="store_true")
     parser.error = refuse  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(arguments)
     if parsed.config_name or parsed.config_path or parsed.config_dir:
         raise InputError("the configuration is conf/config.yaml; use experiment=NAME for a preset in conf/experiment")
+    if parsed.dry_run and parsed.cfg:
+        raise InputError("--cfg prints a configuration and --dry-run what would be run; leave out one of them")
     if parsed.multirun and parsed.cfg:
         raise InputError("--cfg shows one configuration; leave out -m")
     if parsed.multirun and not parsed.overrides and not parsed.help:

@@ -15,6 +15,9 @@ Examples:
   epochwise run experiment=fast seed=1
   epochwise run -m train.epochs=2,4 model.dense_dropout=0.25,0.5      four runs; epochs in common are trained once
   epochwise run +sweep=grid hydra/launcher=parallel                   a preset, several runs at once
+  epochwise run -m hydra/sweeper=halving train.epochs=1,3,9 train.learning_rate=0.0005,0.001,0.002,0.004
+                                                                      bad settings stop early
+  epochwise run +sweep=grid --dry-run                                 what it would train, how long and how much disk
 
 Presets, the files in conf/:
 {presets}
@@ -22,6 +25,8 @@ Presets, the files in conf/:
 How to run:
   hydra/launcher=serial|parallel      one job after the other; as many at once as there are cores
   hydra.launcher.n_jobs=2             with parallel: so many at once
+  hydra/sweeper=grid|halving          every point, or the best of each rung; random and tpe draw settings from ranges
+  hydra.sweeper.eta=3                 with halving: of so many settings one goes on; hydra.sweeper.keep_ties=false
   hydra.run.dir=outputs/NAME          where a run is written; hydra.sweep.dir=multirun/NAME for a sweep
   tracking=mlflow|off                 log to MLflow or not; tracking.experiment=NAME names the experiment there
   train.reuse=false                   train from nothing, and keep no states
@@ -29,6 +34,7 @@ How to run:
 
 Options:
   -m, --multirun   Run every point of a grid: lists (2,4,6), ranges (range(2,13,2)), presets (experiment=fast,quick).
+  --dry-run        Print what would be run, what of it is there, and what it would cost; train nothing.
   --cfg job        Print the configuration and run nothing.
   --hydra-help     Print the options of Hydra itself.
   -h, --help       Print this.

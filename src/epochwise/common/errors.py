@@ -1,9 +1,10 @@
 """The errors that end a command, and their text.
 
 Exception
-├── InputError    what the user gave is refused; the command ends with exit code 2
-└── RunError      a run that started on good input failed; the command ends with exit code 1
-    └── GitError  git refused or is not installed
+├── InputError         what the user gave is refused; the command ends with exit code 2
+└── RunError           a run that started on good input failed; the command ends with exit code 1
+    ├── DivergedError  the loss is no longer a finite number; the same run would end so again
+    └── GitError       git refused or is not installed
 """
 
 
@@ -13,6 +14,10 @@ class InputError(Exception):
 
 class RunError(Exception):
     """A run that started on good input could not be completed."""
+
+
+class DivergedError(RunError):
+    """A training's loss is no longer a finite number. That is a result: the same run always ends so."""
 
 
 class GitError(RunError):

@@ -6,11 +6,13 @@
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
@@ -88,10 +90,21 @@ def _load_job(typed: Sequence[str], composed: dict[tuple[str, ...], DictConfig])
 def _compose(typed: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
     register()
     try:
-        with initialize_config_dir(str(find_root() / "conf"), version_base="1.3"):
+        with _no_running_hydra(), initialize_config_dir(str(find_root() / "conf"), version_base="1.3"):
             return compose("config", list(typed), return_hydra_config)
     except Exception as error:  # Hydra's, OmegaConf's and the YAML parser's errors, and plain ones from inside them
         raise InputError(_composition_problem(error)) from error
+
+
+@contextmanager
+def _no_running_hydra() -> Iterator[None]:
+    """Put away the Hydra that runs a search, which composes further jobs while it runs: Hydra allows one at a time."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def _with_values(cfg: DictConfig, values: list[Override]) -> DictConfig:

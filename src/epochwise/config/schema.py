@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, IntegerNode, OmegaConf
 
 NETWORK, OWN_PARAMETERS = "model.network", "model.parameters"  # the keys of an own network
 WRITEUP = "writeup"  # the value of model.network that is the write-up's network
@@ -168,6 +168,13 @@ def open_schema() -> DictConfig:
     schema: DictConfig = OmegaConf.structured(Config)
     OmegaConf.set_struct(schema.model.parameters, False)
     return schema
+
+
+def holds_whole_number(key: str) -> bool:
+    """Whether the parameter with this dotted key is one whole number."""
+    section, _, last = f"parameters.{key}".rpartition(".")
+    node = OmegaConf.select(OmegaConf.create({"parameters": OmegaConf.structured(Parameters)}), section)
+    return isinstance(node, DictConfig) and isinstance(node._get_node(last, validate_access=False), IntegerNode)
 
 
 def leaf_keys(cfg: DictConfig, prefix: str = "") -> tuple[str, ...]:

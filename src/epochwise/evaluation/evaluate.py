@@ -14,7 +14,8 @@ from epochwise.common.files import write_json, write_text
 from epochwise.data.prepared import PreparedData
 from epochwise.evaluation import figures
 from epochwise.evaluation.class_metrics import ClassMetrics, class_metrics
-from epochwise.evaluation.file_names import CLASS_METRICS, CONFUSION_MATRIX, MISTAKES
+from epochwise.evaluation.file_names import CLASS_METRICS, CONFUSION_MATRIX, MISTAKES, VALIDATION_PREDICTIONS
+from epochwise.evaluation.validation_predictions import HEADS
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.training.backend import configure
@@ -46,7 +47,9 @@ def evaluate(cfg: DictConfig, data: PreparedData, run: RunDirectory, scorer: Sco
     history = run.read_history()
     metrics = summarize(history) | {"test_loss": loss, "test_accuracy": accuracy(probabilities, labels)}
     folder = run.evaluation
-    _write_table(folder / CONFUSION_MATRIX, ("actual", "predicted"), zip(actual, predicted, strict=True))
+    _write_table(folder / CONFUSION_MATRIX, HEADS, zip(actual, predicted, strict=True))
+    validated = (actual, predicted) if data.validates_on_test else _classify(scorer, *data.arrays("validation"))
+    _write_table(folder / VALIDATION_PREDICTIONS, HEADS, zip(*validated, strict=True))
     counts = confusion_matrix(actual, predicted, labels=range(data.meta.classes))
     by_class = class_metrics(counts.tolist())
     rows = [(name, *values) for name, values in zip(names, by_class, strict=True)]
@@ -61,6 +64,11 @@ def evaluate(cfg: DictConfig, data: PreparedData, run: RunDirectory, scorer: Sco
     figures.prediction(images[shown], probabilities[shown], int(actual[shown]), names, folder / "random_digit.png")
     write_json(run.metrics, metrics)
     return metrics
+
+
+def _classify(scorer: Scorer, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The actual and the predicted class of each image."""
+    return labels.argmax(axis=1), scorer.score(images, labels)[0].argmax(axis=1)
 
 
 def _write_table(path: Path, heads: Sequence[str], rows: Iterable[Iterable[object]]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import DivergedError, InputError
 from epochwise.common.files import read_json, write_json
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"  # MLflow's words
@@ -76,6 +76,11 @@ class RunRecord:
     identity: dict[str, Any] = field(default_factory=dict)  # `trajectory` is the hash over it
     mlflow: dict[str, Any] = field(default_factory=dict)  # params, tags and data set that MLflow shows
     unknown: dict[str, Any] = field(default_factory=dict)  # what a later version of this program has written
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training ended because its loss was no longer a finite number: the same run ends so again."""
+        return self.status == FAILED and self.failure.startswith(f"{DivergedError.__name__}:")
 
     @staticmethod
     def read(path: Path) -> "RunRecord":

@@ -22,7 +22,7 @@ from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.progress import SweepProgress
 from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import Point, SweepRecord
-from epochwise.sweeps.scheduler import Job, next_job
+from epochwise.sweeps.scheduler import Job, distinct, next_job
 from epochwise.sweeps.table import digest
 from epochwise.tracking.address import server_name, store_exists
 from epochwise.tracking.download import fetch_finished
@@ -53,37 +53,56 @@ class SweepExecutor:
 
         KeyboardInterrupt and SystemExit end the workers, as SIGTERM does.
         """
+        try:
+            self.run(numbers)
+            self.publish_if_needed()
+        finally:
+            self.stop_workers()
+
+    def take_over(self, earlier: "SweepExecutor") -> None:
+        """Go on with the workers of the executor of an earlier batch: a new process imports TensorFlow for seconds."""
+        self.workers, self.threads = earlier.workers, earlier.threads
+
+    def run(self, numbers: Collection[int]) -> None:
+        """Run those of the jobs with these numbers that are not finished. The workers stay."""
         # Tracking, reuse of states and `sweep.rerun` cannot be swept, so they are the same for all jobs.
         cfg = self.compose(min(numbers))
         self.settings = {key: OmegaConf.select(cfg, key) for key in run_setting_keys()}
         points = [point for point in self.sweep.points if point.job in numbers]
         finished = {} if cfg.sweep.rerun else finished_runs(find_root(), self.sweep, points)
-        missing = _distinct([point for point in points if point.job not in finished])
+        missing = distinct([point for point in points if point.job not in finished])
         refused = {point.job: point.refused for point in points if point.refused}
         earlier = {job: failure for job, failure in self.sweep.failures.items() if job not in numbers}
         self._set_failures(earlier | refused)
         self.size = worker_count(self.n_jobs, [point.parameters["train.threads"] for point in missing])
-        try:
-            if missing:
-                self._warm_up(cfg.tracking.enabled)
-                if cfg.tracking.enabled and self.sweep.reuse and not cfg.sweep.rerun and store_exists(main_root()):
-                    finished |= self._fetch(missing, cfg.tracking.experiment)
-            for point in points:
-                if point.job in finished:
-                    print(f"already finished: {point.name} ({display_path(finished[point.job].path)})", flush=True)
-            store = state_store(cfg)
-            missing = [point for point in missing if point.job not in finished]
-            self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
-            if cfg.tracking.enabled and not self._is_published():
-                self._publish()
-        finally:
-            stop(self.workers)
+        if missing:
+            self._warm_up(cfg.tracking.enabled)
+            if cfg.tracking.enabled and self.sweep.reuse and not cfg.sweep.rerun and store_exists(main_root()):
+                finished |= self._fetch(missing, cfg.tracking.experiment)
+        for point in points:
+            if point.job in finished:
+                print(f"already finished: {point.name} ({display_path(finished[point.job].path)})", flush=True)
+        store = state_store(cfg)
+        missing = [point for point in missing if point.job not in finished]
+        self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
+
+    def publish_if_needed(self) -> None:
+        """Bring MLflow up to date with the sweep, if it is tracked and not published as it is now."""
+        if self.settings["tracking.enabled"] and not self._is_published():
+            self._publish()
+
+    def stop_workers(self) -> None:
+        stop(self.workers)
 
     def _set_failures(self, failures: dict[int, str]) -> None:
         self.sweep = replace(self.sweep, failures=failures).write()
 
     def _warm_up(self, tracked: bool) -> None:
-        for _ in range(self.size):
+        surplus = [worker for worker in self.workers if worker.idle][self.size :]
+        stop(surplus)
+        for worker in surplus:
+            self._forget(worker)
+        for _ in range(self.size - len(self.workers)):
             self._new_worker().submit("warm up", warm_up, tracked)
 
     def _fetch(self, points: Sequence[Point], experiment: str) -> dict[int, RunDirectory]:
@@ -191,9 +210,3 @@ class SweepExecutor:
 def fetch_in_worker(experiment: str, wanted: dict[str, Path]) -> dict[str, Path]:
     """Download the finished runs among `wanted`, a folder by fingerprint; returns those that were found."""
     return fetch_finished(Server(main_root()), experiment, wanted)
-
-
-def _distinct(points: Sequence[Point]) -> list[Point]:
-    """The points whose data is prepared; of several that are the same run, only the first."""
-    first = {point.fingerprint: point for point in reversed(points)}
-    return [point for point in points if point.fingerprint and first[point.fingerprint] is point]

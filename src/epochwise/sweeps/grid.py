@@ -20,7 +20,17 @@ from epochwise.trajectory.identity import fingerprint
 
 
 def grid_jobs(typed: Sequence[str], settings: DictConfig) -> list[list[str]]:
-    """The overrides of each job, in Hydra's order. Raises InputError for what cannot be swept.
+    """The overrides of each job, in Hydra's order. Raises InputError for what cannot be swept."""
+    conf = find_root() / "conf"
+    task = [overrides.listed(override, conf) for override in swept_overrides(typed, settings)]
+    jobs = overrides.grid(task)
+    if jobs != overrides.grid(task):
+        raise InputError("command line: shuffle() gives other jobs each time, so none could be found again")
+    return jobs
+
+
+def swept_overrides(typed: Sequence[str], settings: DictConfig) -> list[str]:
+    """The overrides that make the jobs, each with one value or several. Raises InputError for what cannot be swept.
 
     `settings` are Hydra's own, see `config.compose.hydra_settings`; a preset of `conf/sweep/` adds to the grid there.
     """
@@ -36,11 +46,8 @@ def grid_jobs(typed: Sequence[str], settings: DictConfig) -> list[list[str]]:
         if key == "hydra.sweep.subdir":
             raise InputError("command line: hydra.sweep.subdir is the job's number; name another hydra.sweep.dir")
         if not of_hydra:
-            task.append(overrides.listed(str(override.input_line), conf))
-    jobs = overrides.grid(task)
-    if jobs != overrides.grid(task):
-        raise InputError("command line: shuffle() gives other jobs each time, so none could be found again")
-    return jobs
+            task.append(str(override.input_line))
+    return task
 
 
 def make_points(jobs: Sequence[Sequence[str]]) -> tuple[DictConfig, list[Point]]:

@@ -6,7 +6,7 @@ Made from run directories alone. The test set is shown but never ranks.
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from epochwise.common.paths import display_path
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FAILED, RunRecord
 from epochwise.sweeps.directory import finished_runs, log_file
+from epochwise.sweeps.halving import RUNG_KEY, Decision, setting_key
 from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.sweeps.regret import Regret, regrets
+from epochwise.sweeps.search import decisions
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Settings, best first; then the points that failed, with the reason, and those that were not run, by name."""
+    """Settings, best first; then the points that failed, with the reason, and those that were not run, by name.
+
+    Of a search each setting stands on the highest rung that it reached, and higher rungs come first.
+    """
 
     sweep: SweepRecord
     settings: list[Setting]
     failures: list[tuple[str, str]]
     missing: list[str]
     several: bool = False  # whether `sweep` stands for several sweeps
+    superseded: list[RunDirectory] = field(default_factory=list)  # of a search: on rungs below those shown
+    decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
+    regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes, once it has
 
     @property
     def keys(self) -> list[str]:
@@ -72,6 +81,14 @@ class Leaderboard:
     def best(self) -> Result | None:
         """The best run of the best setting."""
         return next(iter(self.results), None)
+
+    def dropped_at(self, setting: Setting) -> int | None:
+        """After how many epochs a search has dropped this setting; None if it has not."""
+        key = setting_key(setting.parameters)
+        on_rungs = [decision for decision in self.decisions if any(entry.key == key for entry in decision.ranked)]
+        last = on_rungs[-1] if on_rungs else None
+        dropped = last and last.epochs != self.sweep.search["rungs"][-1] and key not in last.promoted
+        return last.epochs if last and dropped else None
 
     @property
     def validation(self) -> str:
@@ -98,9 +115,25 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
     for result in results.values():
         by_setting.setdefault(json.dumps(_without_seed(result.point)), []).append(result)
     settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
-    settings.sort(key=lambda setting: (-setting.mean("val_accuracy"), setting.mean("val_loss")))
     shown = _together([sweep, *others]) if others else sweep
-    return Leaderboard(shown, settings, failures, missing, several=bool(others))
+    if shown.search:
+        settings = _furthest(settings)
+    settings.sort(key=lambda setting: (_rung(shown, setting), -setting.mean("val_accuracy"), setting.mean("val_loss")))
+    ranked = {result.run for setting in settings for result in setting.results}
+    superseded = [run for run in results if run not in ranked]
+    decided, missed = decisions(root, shown), [] if others else regrets(root, sweep)
+    return Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed)
+
+
+def _furthest(settings: Sequence[Setting]) -> list[Setting]:
+    """Each setting of a search on the highest rung that it reached."""
+    in_order = sorted(settings, key=lambda setting: setting.parameters[RUNG_KEY])
+    return list({setting_key(setting.parameters): setting for setting in in_order}.values())
+
+
+def _rung(sweep: SweepRecord, setting: Setting) -> int:
+    """By which a search's settings are ranked first: the higher the rung, the lower."""
+    return -setting.parameters[RUNG_KEY] if sweep.search else 0
 
 
 def _together(sweeps: Sequence[SweepRecord]) -> SweepRecord:
@@ -117,6 +150,7 @@ def _together(sweeps: Sequence[SweepRecord]) -> SweepRecord:
         validates_on_test=any(sweep.validates_on_test for sweep in sweeps),
         reuse=any(sweep.reuse for sweep in sweeps),
         link="",
+        search={},
     )
 
 

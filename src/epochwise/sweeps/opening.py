@@ -4,31 +4,79 @@ import hashlib
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
+from epochwise.config.compose import load
 from epochwise.pipeline.directories import folder_inside, state_store
+from epochwise.sweeps.cores import threads_override
 from epochwise.sweeps.directory import known_sweeps
-from epochwise.sweeps.grid import varied_parameters
+from epochwise.sweeps.grid import grid_jobs, make_points, varied_parameters
 from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.sweeps.samplers import Draws, SampledProposer
+from epochwise.sweeps.search import Search, is_sampled, is_search, search_of_grid, search_of_samples
+from epochwise.sweeps.space import read_space
 
 
-def open_sweep(typed: Sequence[str], settings: DictConfig, cfg: DictConfig, points: list[Point]) -> SweepRecord:
+@dataclass(frozen=True)
+class Opened:
+    """A sweep that is not begun yet, and what it was made from."""
+
+    sweep: SweepRecord
+    typed: list[str]  # the command line's overrides, and those that follow from them
+    cfg: DictConfig  # of the first job
+    points: list[Point]  # all of a grid; of a search those that it may run, or examples of them
+    search: Search | None
+
+
+def open_command(typed: Sequence[str], settings: DictConfig) -> Opened:
+    """The sweep of a command line, every configuration checked. `settings` are Hydra's own.
+
+    Raises InputError for what cannot be swept or searched, with a line for each job that is wrong.
+    """
+    if is_sampled(settings):
+        return _open_samples(list(typed), settings)
+    typed = [*typed, *threads_override(grid_jobs(typed, settings), settings)]
+    cfg, points = make_points(grid_jobs(typed, settings))
+    search = search_of_grid(settings, points) if is_search(settings) else None
+    return Opened(open_sweep(typed, settings, cfg, points, search), typed, cfg, points, search)
+
+
+def _open_samples(typed: list[str], settings: DictConfig) -> Opened:
+    """The sweep of a command line whose settings a sampler draws."""
+    space, draws = read_space(typed, settings), Draws.read(settings)
+    typed += threads_override([space.fixed], settings)
+    space = read_space(typed, settings)
+    points = SampledProposer(space, draws).ask()
+    if not points:
+        raise InputError("no setting that was drawn can be run; see above")
+    search, cfg = search_of_samples(settings, space, draws, points), load(points[0].overrides)
+    opened = open_sweep(typed, settings, cfg, points, search)
+    return Opened(replace(opened, varied=space.varied), typed, cfg, points, search)
+
+
+def open_sweep(
+    typed: Sequence[str], settings: DictConfig, cfg: DictConfig, points: list[Point], search: Search | None = None
+) -> SweepRecord:
     """The latest sweep of the same runs, to continue it; else a new one in the folder that Hydra's `settings` name.
 
+    Of a `search`, `points` are all that it may run, or examples of them; it adds those that it runs to the record.
     If the folder was typed, only a sweep in there is continued. Raises InputError if the folder lies outside multirun/
     or holds another sweep.
     """
     typed_folder = any(override.startswith("hydra.sweep.dir=") for override in typed)
     folder, reuse = folder_inside("multirun", settings, "sweep"), state_store(cfg) is not None
     in_folder = [SweepRecord.read(folder)] if SweepRecord.exists(folder) else []
+    searched = search.as_record() if search else {}
     if not cfg.sweep.rerun:
         earlier = in_folder if typed_folder else [sweep for sweep in known_sweeps(find_root()) if not sweep.rerun]
         for sweep in earlier:
-            if (sweep.experiment, sweep.reuse) == (cfg.tracking.experiment, reuse) and _same(sweep.points, points):
+            same = (sweep.experiment, sweep.reuse, sweep.search) == (cfg.tracking.experiment, reuse, searched)
+            if same and (searched or _same(sweep.points, points)):
                 print(f"continuing sweep {sweep.id}", flush=True)
                 return sweep
     if in_folder:
@@ -39,10 +87,11 @@ def open_sweep(typed: Sequence[str], settings: DictConfig, cfg: DictConfig, poin
         command=shlex.join(["epochwise", "run", "-m", *typed]),
         experiment=cfg.tracking.experiment,
         varied=varied_parameters(points),
-        points=points,
+        points=[] if search else points,
         validates_on_test=not all(point.parameters["prepare.validation_size"] for point in points),
         reuse=reuse,
         rerun=cfg.sweep.rerun,
+        search=searched,
     )
 
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from epochwise.common.errors import RunError
 from epochwise.common.paths import find_root, main_root
 from epochwise.sweeps import leaderboard_files
-from epochwise.sweeps.leaderboard import Leaderboard, make_leaderboard
+from epochwise.sweeps.halving import RUNG_KEY
+from epochwise.sweeps.leaderboard import Leaderboard, Setting, make_leaderboard
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.table import as_text, digest
 from epochwise.tracking.orphans import end_orphans
 from epochwise.tracking.redacted_errors import reason
 from epochwise.tracking.server import Server
-from epochwise.tracking.sweep_mirror import SweepContent, SweepRun, has_sweep, publish_sweep
+from epochwise.tracking.sweep_mirror import DROPPED_TAG, RUNG_TAG, SweepContent, SweepRun, has_sweep, publish_sweep
 
 NOT_PUBLISHED = "the leaderboard is on disk; `epochwise publish` logs it later, and the runs that MLflow lacks"
 
@@ -55,7 +56,12 @@ def sweep_content(leaderboard: Leaderboard) -> SweepContent:
         command=sweep.command,
         experiment=sweep.experiment,
         varied=sweep.varied,
-        runs=[SweepRun(result.run, result.point.parameters) for result in leaderboard.results],
+        runs=[
+            SweepRun(result.run, result.point.parameters, _tags(leaderboard, setting))
+            for setting in leaderboard.settings
+            for result in setting.results
+        ],
+        superseded=leaderboard.superseded,
         status="FAILED" if leaderboard.failures else "KILLED" if leaderboard.missing else "FINISHED",
         best_setting=best.point.name if best else None,
         metrics=metrics,
@@ -65,3 +71,12 @@ def sweep_content(leaderboard: Leaderboard) -> SweepContent:
         published=sweep.published,
         published_digest=sweep.published_digest,
     )
+
+
+def _tags(leaderboard: Leaderboard, setting: Setting) -> dict[str, str]:
+    """What MLflow shows of a search beside the runs of a setting: its rung, and when it was dropped."""
+    rungs = leaderboard.sweep.search.get("rungs", [])
+    if len(rungs) < 2:
+        return {}
+    rung, dropped = rungs.index(setting.parameters[RUNG_KEY]) + 1, leaderboard.dropped_at(setting)
+    return {RUNG_TAG: f"{rung} of {len(rungs)}", DROPPED_TAG: "not dropped" if dropped is None else str(dropped)}

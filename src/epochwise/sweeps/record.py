@@ -15,12 +15,12 @@ RECORD = "sweep.json"
 
 POINT_TYPES: dict[str, Any] = {  # of the keys that every point in sweep.json has
     **{"job": int, "name": str, "overrides": list, "parameters": dict, "fingerprint": (str, NoneType)},
-    **{"data_sha256": (str, NoneType), "refused": str},
+    **{"data_sha256": (str, NoneType), "refused": str, "bracket": int},
 }
 SWEEP_TYPES: dict[str, Any] = {  # of the other keys in sweep.json
     **dict.fromkeys(("id", "command", "experiment", "link", "published", "published_digest"), str),
     **dict.fromkeys(("validates_on_test", "reuse", "rerun"), bool),
-    **{"varied": list, "points": list, "failures": dict, "changed": int},
+    **{"varied": list, "points": list, "failures": dict, "changed": int, "search": dict},
 }
 
 
@@ -35,6 +35,7 @@ class Point:
     fingerprint: str | None = None
     data_sha256: str | None = None
     refused: str = ""
+    bracket: int = 0  # of a search: which settings it is ranked among, see `search`
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class SweepRecord:
     published: str = ""  # the tracking server that has the sweep
     published_digest: str = ""  # sha256 of the leaderboard that this server has
     changed: int = 0  # when its jobs were last begun or failed, in milliseconds since 1970: it tells the latest sweep
+    search: dict[str, Any] = field(default_factory=dict)  # how a search chooses its points, see `search.Search`
 
     def run_directory(self, point: Point) -> RunDirectory:
         """Where the run of a point is written; the finished run may lie elsewhere, see `directory.finished_runs`."""
@@ -83,7 +85,8 @@ class SweepRecord:
         path = folder / RECORD
         content = read_json(path)
         # Until version 0.1 `published_digest` was called `told`, and the time was that of the file.
-        optional = {"rerun": False, "failures": {}, "link": "", "published": "", "changed": _time_of_change(path)}
+        optional = {"rerun": False, "failures": {}, "link": "", "published": "", "search": {}}
+        optional["changed"] = _time_of_change(path)
         values = _checked(optional | {"published_digest": content.get("told", "")} | content, SWEEP_TYPES, path)
         if not all(job.isdecimal() and isinstance(reason, str) for job, reason in values["failures"].items()):
             raise InputError(f"{path}: not a sweep's record: failures is {values['failures']!r}")
@@ -101,7 +104,7 @@ def _read_point(content: object, needed: set[str], path: Path) -> Point:
     """A point of sweep.json, which must have the `needed` parameters."""
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a sweep's record: a point is {content!r}")
-    optional = {"fingerprint": None, "data_sha256": None, "refused": ""}
+    optional = {"fingerprint": None, "data_sha256": None, "refused": "", "bracket": 0}
     point = Point(**_checked(optional | content, POINT_TYPES, path))
     lacking = sorted(needed - point.parameters.keys())
     if lacking:

@@ -1,6 +1,6 @@
 """Which job of a sweep is run next, so that each epoch is trained once and workers wait as little as possible."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,12 @@ class Job:
         return Job(point.job, point.name, run, threads, epochs, parts, store)
 
 
+def distinct(points: Sequence[Point]) -> list[Point]:
+    """The points whose data is prepared; of several that are the same run, only the first."""
+    first = {point.fingerprint: point for point in reversed(points)}
+    return [point for point in points if point.fingerprint and first[point.fingerprint] is point]
+
+
 def untrained(job: Job) -> Epochs:
     """The epochs that are to be trained for `job`, because the store has no state that is as far."""
     return _untrained(job.segments, job.store)
@@ -46,7 +52,22 @@ def count_untrained(jobs: Iterable[Job]) -> int:
 
 def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> int:
     """How many epochs are to be trained for one run."""
-    return len(_untrained(_keys(parameters, data_sha256), store))
+    return len(missing_epochs(parameters, data_sha256, store))
+
+
+def missing_epochs(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> Epochs:
+    """The epochs of one run that come after the newest state in the store; all without one."""
+    return _untrained(_keys(parameters, data_sha256), store)
+
+
+def own_epochs(jobs: Iterable[Job]) -> dict[int, int]:
+    """How many epochs each of `jobs` trains, by number, if those with the most to train come first."""
+    needed = {job.number: untrained(job) for job in jobs}
+    trained, own = Epochs(), {}
+    for number in sorted(needed, key=lambda number: (-len(needed[number]), number)):
+        own[number] = len(needed[number] - trained)
+        trained |= needed[number]
+    return own
 
 
 def next_job(waiting: Collection[Job], running: Iterable[Job]) -> Job | None:

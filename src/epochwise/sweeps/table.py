@@ -12,6 +12,7 @@ from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
+from epochwise.sweeps.search_notes import decision_notes, regret_notes
 from epochwise.tracking.address import how_to_show, is_remote
 from epochwise.tracking.sweep_mirror import curves_link
 
@@ -38,6 +39,7 @@ def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
         row: dict[str, object] = {"rank": rank}
         row |= {key: plain(setting.parameters.get(key, "")) for key in leaderboard.keys}
         row |= {"epochs": setting.parameters["train.epochs"], "n": len(setting.results)}
+        row |= {"dropped_at": leaderboard.dropped_at(setting)} if _has_rungs(leaderboard) else {}
         for metric in METRICS:
             row |= {metric: setting.mean(metric), f"{metric}_sd": setting.deviation(metric)}
         row |= {cost: _sum(setting, cost) for cost in COSTS}
@@ -50,11 +52,14 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
     seeds = "seed" in leaderboard.sweep.varied
     epochs = "train.epochs" not in leaderboard.keys
     heads = ["", *map(short, leaderboard.keys), *["epochs"] * epochs, *["n"] * seeds]
+    dropped = _has_rungs(leaderboard)
+    heads += ["dropped at"] * dropped
     heads += ["val_accuracy", "val_loss", "best epoch", "test_accuracy", "trained", "reused", "time", "run"]
     lines = []
     for rank, setting in enumerate(leaderboard.settings, 1):
         line = [str(rank), *(str(plain(setting.parameters.get(key, ""))) for key in leaderboard.keys)]
         line += [str(setting.parameters["train.epochs"])] * epochs + [str(len(setting.results))] * seeds
+        line += [str(leaderboard.dropped_at(setting) or "")] * dropped
         line += [_mean(setting, "val_accuracy", 4), _mean(setting, "val_loss", 4)]
         line += [_mean(setting, "best_epoch", 1 if seeds else 0), _mean(setting, "test_accuracy", 4)]
         trained, reused, seconds = (_sum(setting, cost) for cost in COSTS[:3])
@@ -65,6 +70,7 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
 def notes(leaderboard: Leaderboard) -> list[str]:
     """How the settings are ranked, what their runs cost, and which points are the same run."""
     lines = [*_ranking(leaderboard), *_over_seeds(leaderboard), _cost(leaderboard)] if leaderboard.settings else []
+    lines += decision_notes(leaderboard.sweep, leaderboard.decisions) + regret_notes(leaderboard.regrets)
     return lines + _same_runs(leaderboard)
 
 
@@ -153,13 +159,20 @@ def _other_data(leaderboard: Leaderboard) -> list[str]:
 
 
 def _ranking(leaderboard: Leaderboard) -> list[str]:
+    first = "the rung that was reached, then by " if _has_rungs(leaderboard) else ""
     if leaderboard.sweep.validates_on_test:
-        lines = ["ranked by val_accuracy on the test set, which is validation here: not fit for choosing a setting"]
+        lines = [
+            f"ranked by {first}val_accuracy on the test set, which is validation here: not fit for choosing a setting"
+        ]
     else:
-        lines = ["ranked by val_accuracy of the last epoch, on validation images; the test set never ranks"]
+        lines = [f"ranked by {first}val_accuracy of the last epoch, on validation images; the test set never ranks"]
     if len({point.data_sha256 for point in leaderboard.sweep.points if point.data_sha256}) > 1:
         lines.append("the settings differ in their data, so their validation images may not be the same")
     return lines
+
+
+def _has_rungs(leaderboard: Leaderboard) -> bool:
+    return len(leaderboard.sweep.search.get("rungs", [])) > 1
 
 
 def _over_seeds(leaderboard: Leaderboard) -> list[str]:

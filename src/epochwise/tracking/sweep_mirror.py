@@ -5,7 +5,8 @@ has `viewStateShareKey=KEY`.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from epochwise.tracking.run_mirror import sync_run
 from epochwise.tracking.server import DESCRIPTION_TAG, Run, Server, summary_experiment
 
 SWEEP_TAG = "sweep.id"  # of a run: the ids of all sweeps that it belongs to, with spaces between; of a summary: its own
+RUNG_TAG, DROPPED_TAG = "sweep.rung", "sweep.dropped_at_epoch"  # of a search's runs
 STATE_TAG = "mlflow.sharedViewState."
 METRIC_COLUMNS = ("val_accuracy", "best_val_accuracy", "best_epoch", "test_accuracy", "epochs_reused", "train_seconds")
 CURVES = ("val_accuracy", "val_loss")
@@ -26,10 +28,11 @@ LONGEST_NOTE = 8000  # characters that MLflow takes as a run's description
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A finished run of a sweep, and all parameters of its point by their dotted keys."""
+    """A finished run of a sweep, all parameters of its point by their dotted keys, and tags that the sweep gives it."""
 
     run: RunDirectory
     parameters: dict[str, Any]
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,12 @@ class SweepContent:
     digest: str  # sha256 of the leaderboard
     published: str  # the server that has the sweep, as sweep.json says; empty if none has
     published_digest: str  # of the leaderboard that this server has
+    superseded: list[RunDirectory] = field(default_factory=list)  # runs whose epochs a longer one of `runs` has, too
+
+    @property
+    def tags(self) -> list[str]:
+        """The names of the tags that the sweep gives its runs."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.tags))
 
 
 def publish_sweep(server: Server, content: SweepContent) -> str:
@@ -59,8 +68,9 @@ def publish_sweep(server: Server, content: SweepContent) -> str:
     experiment_id = server.experiment(content.experiment)
     records = [sweep_run.run.read_record() for sweep_run in content.runs]
     run_ids = _sync_runs(server, experiment_id, content, records)
+    _leave_out_superseded(server, experiment_id, content)
     state = {"name": f"sweep {content.id}", "createdAt": now(), "updatedAt": now()}
-    state["state"] = json.dumps(view_state(content.id, content.varied))
+    state["state"] = json.dumps(view_state(content.id, content.varied, content.tags))
     server.client.set_experiment_tag(experiment_id, STATE_TAG + content.id, json.dumps(state))
     page = f"{server.pages}/#/experiments/{experiment_id}"
     link = f"{page}/runs?viewStateShareKey={content.id}&workflowType=machine_learning"
@@ -107,9 +117,10 @@ def sweep_filter(sweep_id: str) -> str:
     return f"tags.`{SWEEP_TAG}` LIKE '%{sweep_id}%' AND attributes.status = '{FINISHED}'"
 
 
-def view_state(sweep_id: str, varied: list[str]) -> dict[str, Any]:
+def view_state(sweep_id: str, varied: list[str], tags: Sequence[str] = ()) -> dict[str, Any]:
     """The state of MLflow's runs page, in the words of MLflow 3.17: filter, order, columns, and charts of all runs."""
-    columns = [f"params.`{key}`" for key in varied] + [f"metrics.`{key}`" for key in METRIC_COLUMNS]
+    columns = [f"params.`{key}`" for key in varied] + [f"tags.`{name}`" for name in tags]
+    columns += [f"metrics.`{key}`" for key in METRIC_COLUMNS]
     widths = {"attributes.`Run Name`": 230, "runDateAndNestInfo": 135}
     widths |= {column: max(80, min(115, 7 * len(column.split("`")[1]) + 24)) for column in columns} | {"duration": 80}
     return {
@@ -169,12 +180,22 @@ def _sync_runs(server: Server, experiment_id: str, content: SweepContent, record
         varied = {key: sweep_run.parameters[key] for key in content.varied}
         server.log(run_id, params={key: value for key, value in varied.items() if key not in data.params})
         sweeps = data.tags.get(SWEEP_TAG, "").split()
-        if content.id not in sweeps:
-            server.client.set_tag(run_id, SWEEP_TAG, " ".join([*sweeps, content.id]))
+        tags = sweep_run.tags | {SWEEP_TAG: " ".join(dict.fromkeys([*sweeps, content.id]))}
+        server.log(run_id, tags={name: value for name, value in tags.items() if data.tags.get(name) != value})
         run_ids.append(run_id)
     for name, count in elsewhere.items():
         print(f"{count} of the runs are in MLflow's experiment {name}, in which they were made")
     return run_ids
+
+
+def _leave_out_superseded(server: Server, experiment_id: str, content: SweepContent) -> None:
+    """Take the sweep's id from the runs whose epochs a longer run has, too: their curves would lie under its own."""
+    for run in content.superseded:
+        for found in server.runs(experiment_id, run.read_record().token):
+            sweeps = found.data.tags.get(SWEEP_TAG, "").split()
+            if content.id in sweeps and not _is_deleted(found):
+                rest = " ".join(name for name in sweeps if name != content.id)
+                server.client.set_tag(found.info.run_id, SWEEP_TAG, rest)
 
 
 def _write_summary(server: Server, content: SweepContent, records: list[RunRecord], pages: dict[str, str]) -> None:

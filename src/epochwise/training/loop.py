@@ -12,7 +12,7 @@ from functools import cached_property, partial
 import numpy as np
 from omegaconf import DictConfig
 
-from epochwise.common.errors import RunError
+from epochwise.common.errors import DivergedError
 from epochwise.data.prepared import Arrays, PreparedData
 from epochwise.training.augment import augments, transformed, transforms
 from epochwise.training.backend import configure, keras, tf
@@ -65,7 +65,7 @@ class Training:
         """Train up to and including epoch `last`.
 
         `after_epoch` gets the seconds that an epoch took; `after_steps`, called many times an epoch, the epoch and how
-        many of its steps are done. Raises RunError if the loss is no longer a finite number.
+        many of its steps are done. Raises DivergedError if the loss is no longer a finite number.
         """
         for epoch in range(len(self.history) + 1, last + 1):
             trainer, (images, labels) = self.epoch_trainer, self._validation
@@ -75,7 +75,7 @@ class Training:
             loss, correct = trainer.train(order, partial(after_steps, epoch), self.changes(epoch))
             probabilities, val_loss = self.scorer.score(images, labels)
             if not math.isfinite(loss + val_loss):
-                raise RunError(f"training diverged in epoch {epoch} (loss {loss}); lower train.learning_rate")
+                raise DivergedError(f"training diverged in epoch {epoch} (loss {loss}); lower train.learning_rate")
             metrics = {"val_loss": val_loss, "val_accuracy": accuracy(probabilities, labels)}
             self.history.append({"epoch": epoch, "loss": loss, "accuracy": correct, **metrics})
             after_epoch(time.monotonic() - started)

@@ -1,0 +1,82 @@
+"""What `epochwise run -m … --dry-run` prints: jobs, epochs, and an estimate of time and disk."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from epochwise.common.paths import display_path
+from epochwise.sweeps.cores import worker_count
+from epochwise.sweeps.dry_run import Bounds, DryRun, PlannedJob
+from epochwise.sweeps.pace import Pace, kind
+
+
+def text(plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int, max_gb: float) -> list[str]:
+    """The lines. `found` are the paces of runs of these kinds, `n_jobs` that of the launcher."""
+    lines = ["dry run: nothing is run", *map(_job, plan.jobs)]
+    for rung in plan.later:
+        lines.append(
+            f"later: {_between(rung.settings, 'setting')} to {_count(rung.epochs, 'epoch')}: "
+            f"{_between(rung.to_train, 'epoch')} to train"
+        )
+    threads = [planned.job.threads for planned in plan.to_run if planned.job]
+    workers = worker_count(n_jobs, threads) if threads else 1
+    finished = sum(bool(planned.finished) for planned in plan.jobs)
+    runs = f"{_count(len(plan.jobs), 'job')}, {finished} finished; {_between(plan.runs, 'run')} to run"
+    lines.append(f"{runs} on {_count(workers, 'worker')}: {_between(plan.epochs, 'epoch')} to train")
+    return [*lines, _time(plan, found, workers), _disk(plan, found, root, max_gb)] if plan.runs[1] else lines
+
+
+def _job(planned: PlannedJob) -> str:
+    point, job = planned.point, planned.job
+    if planned.finished:
+        return f"finished: {point.name} ({display_path(planned.finished.path)})"
+    if job is None:
+        return f"not run: {point.name}: {point.refused or 'the same run as another job'}"
+    shared = planned.missing - planned.to_train
+    others = f", {shared} trained by other jobs" if shared else ""
+    return f"to run: {point.name} · epochs: {job.epochs - planned.missing} there{others}, {planned.to_train} to train"
+
+
+def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
+    """At the pace of runs here. Jobs of a rung that is not decided yet are taken to be like those before it."""
+    known = [(planned, found.get(kind(planned.point.parameters, planned.point.data_sha256))) for planned in plan.jobs]
+    paces = [pace for _, pace in known if pace]
+    if len(paces) < len(known) or not paces:
+        return "time: not known, for no run of this network on these data has trained here"
+    seconds = [
+        planned.to_train * pace.epoch + (pace.around or 0) * bool(planned.job) for planned, pace in known if pace
+    ]
+    epoch, around = max(pace.epoch for pace in paces), max(pace.around or 0 for pace in paces)
+    later = [
+        sum(rung.to_train[end] * epoch + rung.runs[end] * around for rung in plan.later) / workers for end in (0, 1)
+    ]
+    now = max(sum(seconds) / workers, *seconds)
+    bounds = sorted({_duration(now + more) for more in later}, key=len)
+    pace = f"an epoch takes {epoch:.1f} s, and a run {around:.1f} s beside its training"
+    return f"time: about {' to '.join(bounds)}; {pace}, as in {_count(sum({p.runs for p in paces}), 'run')} here"
+
+
+def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, max_gb: float) -> str:
+    sizes = list(found.values())
+    directory = max((pace.directory or 0 for pace in sizes), default=0)
+    state = max((pace.state or 0 for pace in sizes), default=0)
+    free = f"{shutil.disk_usage(root).free / 1e9:.1f} GB are free"
+    if not directory or not (state or not max_gb):
+        return f"disk: not known, for no such run is here; {free}"
+    most = min(plan.epochs[1] * state, int(max_gb * 1e9))
+    total = (most + plan.runs[1] * directory) / 1e6
+    sizes_of = f"{directory / 1e6:.1f} MB a run, {state / 1e6:.1f} MB a state, up to trajectories.max_gb={max_gb:g}"
+    return f"disk: at most {total:,.0f} MB, and with tracking as much again for runs in MLflow: {sizes_of}; {free}"
+
+
+def _between(bounds: Bounds, noun: str) -> str:
+    least, most = bounds
+    return _count(most, noun) if least == most else f"at least {least} and at most {_count(most, noun)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

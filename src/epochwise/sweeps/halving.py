@@ -1,0 +1,140 @@
+"""Successive halving: which settings of a rung go on to the next one, decided from their run directories alone.
+
+A rung is a number of epochs. Of n settings, n/η go on from the first rung, n/η² from the second, and so on, rounded
+down, at least one: those with the highest val_accuracy, of equal ones those with the lowest val_loss (Jamieson and
+Talwalkar 2016, Li and others 2018). With `keep_ties` all settings within chance of the last of these go on, too. As the
+decision waits for every run of the rung, it is the same with any number of workers and after any crash.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epochwise.common.errors import InputError
+from epochwise.evaluation.paired_test import LEVEL, p_value
+from epochwise.evaluation.validation_predictions import read_correct
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.directory import finished_runs
+from epochwise.sweeps.record import Point, SweepRecord
+
+RUNG_KEY = "train.epochs"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A setting on a rung: its points, one for each seed, and the means of what they reached."""
+
+    key: str  # see `setting_key`
+    points: list[Point]
+    val_accuracy: float
+    val_loss: float
+    correct: np.ndarray | None  # for each validation image how many of the runs classify it correctly; None: not kept
+
+    @property
+    def data_sha256(self) -> str | None:
+        return self.points[0].data_sha256
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided on a rung. Settings are given by their keys; those that diverged are dropped."""
+
+    bracket: int
+    epochs: int
+    ranked: list[Entry]  # the best first, without those that diverged
+    diverged: list[str]
+    best: list[str]  # go on for their rank
+    ties: dict[str, float]  # go on because they are within chance of the last of the best: the p-values
+    untested: list[str]  # were dropped by their rank alone: their images, or their predictions, cannot be compared
+
+    @property
+    def promoted(self) -> list[str]:
+        return [*self.best, *self.ties]
+
+
+def setting_key(parameters: Mapping[str, Any]) -> str:
+    """What is the same on all rungs and for all seeds of a setting, as one text."""
+    return json.dumps({key: value for key, value in parameters.items() if key not in ("seed", RUNG_KEY)})
+
+
+def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:
+    """The points of each setting, in their order."""
+    settings: dict[str, list[Point]] = {}
+    for point in points:
+        settings.setdefault(setting_key(point.parameters), []).append(point)
+    return settings
+
+
+def kept(settings: int, eta: int, rung: int) -> int:
+    """How many of so many settings go on from a rung, counted from 1, for their rank."""
+    return max(1, settings // eta**rung)
+
+
+def unfinished(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> list[Point]:
+    """The points of which it is not known how they end. One that diverged would end so again."""
+    finished, diverged = finished_runs(root, sweep, points), _diverged(sweep, points)
+    return [point for point in points if point.job not in finished and point.fingerprint not in diverged]
+
+
+def read_rung(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> tuple[list[Entry], list[str]]:
+    """The settings on a rung, in their order, and the keys of those of which a run diverged.
+
+    `points` have ended. Raises InputError if a file of a run is damaged.
+    """
+    finished = finished_runs(root, sweep, points)
+    entries, diverged = [], []
+    for key, own in by_setting(points).items():
+        if all(point.job in finished for point in own):
+            entries.append(_entry(key, own, [finished[point.job] for point in own]))
+        else:
+            diverged.append(key)
+    return entries, diverged
+
+
+def decide(
+    entries: Sequence[Entry], diverged: Sequence[str], keep: int, keep_ties: bool, bracket: int, epochs: int
+) -> Decision:
+    """Which of the settings on a rung go on: the best `keep` and, with `keep_ties`, those within chance of them."""
+    ranked = sorted(entries, key=lambda entry: (-entry.val_accuracy, entry.val_loss))  # equal ones stay in their order
+    best, rest = ranked[:keep], ranked[keep:]
+    ties, untested = {}, []
+    for entry in rest if keep_ties else ():
+        chance = probability_of_chance(best[-1], entry)
+        if chance is None:
+            untested.append(entry.key)
+        elif chance >= LEVEL:
+            ties[entry.key] = chance
+    return Decision(bracket, epochs, ranked, list(diverged), [entry.key for entry in best], ties, untested)
+
+
+def probability_of_chance(one: Entry, other: Entry) -> float | None:
+    """The p-value of the difference between two settings; None if they were not measured on the same images."""
+    if one.correct is None or other.correct is None or one.data_sha256 != other.data_sha256:
+        return None
+    return p_value(one.correct, other.correct)
+
+
+def _entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry:
+    metrics = [run.read_metrics() for run in runs]
+    means = [statistics.fmean(one[name] for one in metrics) for name in ("val_accuracy", "val_loss")]
+    correct = [read_correct(run.evaluation, one["val_accuracy"]) for run, one in zip(runs, metrics, strict=True)]
+    known = [one for one in correct if one is not None]
+    comparable = len(known) == len(correct) and len({point.data_sha256 for point in points}) == 1
+    return Entry(key, points, means[0], means[1], np.sum(known, axis=0) if comparable else None)
+
+
+def _diverged(sweep: SweepRecord, points: Iterable[Point]) -> set[str]:
+    """The fingerprints of the runs that diverged. Of points that are the same run only the first is run."""
+    found = set()
+    for point in points:
+        with suppress(InputError):
+            record = sweep.run_directory(point).read_record()
+            if record.diverged:
+                found.add(record.fingerprint)
+    return found

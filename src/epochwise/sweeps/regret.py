@@ -1,0 +1,98 @@
+"""What successive halving missed and what it saved, once the grid that it searched is finished on the last rung."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from epochwise.config.schema import parameter_keys
+from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.directory import finished_runs, known_sweeps
+from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry, by_setting, probability_of_chance, read_rung
+from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.sweeps.search import GRID, Search, decisions
+from epochwise.trajectory.identity import fingerprint
+
+
+@dataclass(frozen=True)
+class Regret:
+    """The winner of a search beside the best of all its settings, both after the epochs of the last rung."""
+
+    sweep: SweepRecord  # the search
+    winner: Entry
+    best: Entry
+    chance: float | None  # the p-value of their difference; None if they cannot be compared image by image
+    dropped_at: int  # the epochs after which the search dropped the best; 0 if it did not
+    epochs_searched: int  # that the runs of the search consist of
+    epochs_of_grid: int  # that all settings consist of
+
+
+def regrets(root: Path, sweep: SweepRecord) -> list[Regret]:
+    """The regret of a search whose settings are all finished or, for a grid, of the latest search that it finishes."""
+    if sweep.search:
+        own = regret(root, sweep)
+        return [own] if own else []
+    fingerprints = {point.fingerprint for point in sweep.points}
+    for other in known_sweeps(root):
+        wanted = {point.fingerprint for point in _last_rung(other)} if other.search else set()
+        found = regret(root, other) if wanted and wanted <= fingerprints else None
+        if found:
+            return [found]
+    return []
+
+
+def regret(root: Path, sweep: SweepRecord) -> Regret | None:
+    """The regret of a search; None while a setting that did not diverge is not finished on the last rung."""
+    points, decided = _last_rung(sweep), decisions(root, sweep)
+    search = Search.read(sweep)
+    reached = [decision for decision in decided if search and decision.epochs == search.rungs[-1] and decision.ranked]
+    if not points or not reached:
+        return None
+    diverged = {key for decision in decided for key in decision.diverged}
+    alive = [point for key, own in by_setting(points).items() if key not in diverged for point in own]
+    finished = finished_runs(root, sweep, alive)
+    if len(finished) < len(alive):
+        return None
+    entries, _ = read_rung(root, sweep, alive)
+    winner = next(entry for entry in entries if entry.key == reached[0].ranked[0].key)
+    best = min(entries, key=lambda entry: (-entry.val_accuracy, entry.val_loss, entry is not winner))
+    return Regret(
+        sweep,
+        winner,
+        best,
+        probability_of_chance(winner, best),
+        _dropped_at(decided, best.key),
+        _epochs(finished_runs(root, sweep).values()),
+        _epochs(finished.values()),
+    )
+
+
+def _last_rung(sweep: SweepRecord) -> list[Point]:
+    """All settings of a search through a grid on the last rung; none if this code cannot tell which runs they are."""
+    search = Search.read(sweep)
+    if search is None or search.proposals != GRID:
+        return []
+    points = []
+    for number, point in enumerate(point for point in sweep.points if point.parameters[RUNG_KEY] == search.rungs[0]):
+        parameters = point.parameters | {RUNG_KEY: search.rungs[-1]}
+        if point.data_sha256 is None or not parameters.keys() >= set(parameter_keys()):  # of an earlier version
+            return []
+        # A number that no job of the sweep has: these runs lie wherever the grid was run.
+        job, identified = len(sweep.points) + number, fingerprint(parameters, point.data_sha256)
+        points.append(replace(point, job=job, parameters=parameters, fingerprint=identified))
+    return points
+
+
+def _dropped_at(decided: Iterable[Decision], key: str) -> int:
+    for decision in decided:
+        on_rung = {entry.key for entry in decision.ranked}
+        if key in on_rung and key not in decision.promoted:
+            return decision.epochs
+    return 0
+
+
+def _epochs(runs: Iterable[RunDirectory]) -> int:
+    """How many epochs runs consist of if those that they share count once."""
+    records = [run.read_record() for run in set(runs)]
+    names = [record.run_id for record in records]
+    return distinct_epochs(shared_epochs(records, names, names))

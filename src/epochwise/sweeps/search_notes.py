@@ -1,0 +1,83 @@
+"""What is written below the leaderboard of a search: what was decided on each rung, and what that missed and saved."""
+
+from collections.abc import Sequence
+
+from epochwise.evaluation.paired_test import LEVEL
+from epochwise.report.charts import shown
+from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
+from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.regret import Regret
+from epochwise.sweeps.search import Search
+
+TEST = "McNemar's exact test"
+MAX_NAMED = 5  # settings in a line
+
+
+def decision_notes(sweep: SweepRecord, decided: Sequence[Decision]) -> list[str]:
+    """A line for each rung on which something was decided."""
+    search, several = Search.read(sweep), len({decision.bracket for decision in decided}) > 1
+    if search is None:
+        return []
+    chosen = [decision for decision in decided if decision.epochs != search.rungs[-1]]
+    return [_decision(sweep, decision, several) for decision in chosen]
+
+
+def regret_notes(found: Sequence[Regret]) -> list[str]:
+    """A line for each search whose grid is finished."""
+    return [_regret(one) for one in found]
+
+
+def setting_name(sweep: SweepRecord, entry: Entry) -> str:
+    """What sets a setting apart from the others: `dense_dropout=0.5 learning_rate=0.001`."""
+    values = entry.points[0].parameters
+    varied = [key for key in sweep.varied if key not in ("seed", RUNG_KEY)]
+    return " ".join(f"{key.split('.')[-1]}={shown(values[key])}" for key in varied) or "the only setting"
+
+
+def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) -> str:
+    bracket = f"bracket {decision.bracket + 1}, " if several_brackets else ""
+    settings = len(decision.ranked) + len(decision.diverged)
+    text = f"{bracket}after {epochs(decision.epochs)}: {len(decision.best)} of {settings} settings went on"
+    named = {entry.key: setting_name(sweep, entry) for entry in decision.ranked}
+    if decision.ties:
+        ties = [f"{named[key]} (p = {chance:.2f})" for key, chance in decision.ties.items()]
+        rule = f"{TEST}, p of {LEVEL:g} or more"
+        text += f", and {len(ties)} more within chance of the last of these ({rule}): {listed(ties)}"
+    if decision.diverged:
+        text += f"; {len(decision.diverged)} diverged"
+    if decision.untested:
+        untested = listed([named[key] for key in decision.untested])
+        text += f"; dropped by rank alone, for their predictions or images cannot be compared: {untested}"
+    return text
+
+
+def _regret(regret: Regret) -> str:
+    searched, grid = regret.epochs_searched, regret.epochs_of_grid
+    last = regret.winner.points[0].parameters[RUNG_KEY]
+    fewer = f"{grid / searched:.1f} times fewer"
+    cost = f"successive halving (sweep {regret.sweep.id}) took {searched} of the grid's {epochs(grid)}, {fewer}"
+    if regret.best is regret.winner:
+        return f"{cost}, and missed nothing: its winner is the best of all settings after {epochs(last)}"
+    best, winner = (setting_name(regret.sweep, entry) for entry in (regret.best, regret.winner))
+    less = regret.best.val_accuracy - regret.winner.val_accuracy
+    dropped = f"dropped after {epochs(regret.dropped_at)}" if regret.dropped_at else "not dropped"
+    return (
+        f"{cost}, and missed {best} ({dropped}): val_accuracy {regret.best.val_accuracy:.4f} after {epochs(last)}, "
+        f"its winner {winner} has {less:.4f} less{_chance(regret.chance)}"
+    )
+
+
+def _chance(chance: float | None) -> str:
+    if chance is None:
+        return ""
+    return f", {'within' if chance >= LEVEL else 'more than'} chance (p = {chance:.2g}, {TEST})"
+
+
+def epochs(number: int) -> str:
+    return f"{number} epoch{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return "; ".join(names[:MAX_NAMED]) + more

@@ -1,0 +1,82 @@
+"""Which settings go on to the next rung: by rank, and within chance of the last one that does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_sweeps import finish, make_sweep, point
+
+from epochwise.common.files import read_json, write_json
+from epochwise.sweeps.halving import Entry, by_setting, decide, kept, read_rung, setting_key, unfinished
+
+
+def entry(name: str, correct: int, val_loss: float = 0.1, images: int = 300, **more) -> Entry:
+    """A setting that classifies the first `correct` images correctly."""
+    made = Entry(name, [point(0)], correct / images, val_loss, np.arange(images) < correct)
+    return replace(made, **more)
+
+
+def decided(entries: list[Entry], keep: int, keep_ties: bool = True):
+    return decide(entries, [], keep, keep_ties, bracket=0, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "settings, eta, expected", [(27, 3, [9, 3, 1, 1]), (10, 3, [3, 1, 1]), (2, 3, [1, 1]), (16, 2, [8, 4, 2, 1])]
+)
+def test_how_many_go_on(settings, eta, expected):
+    assert [kept(settings, eta, rung) for rung in range(1, len(expected) + 1)] == expected
+
+
+def test_the_best_go_on_by_accuracy_then_by_loss_then_in_their_order():
+    entries = [entry("a", 200), entry("b", 280, 0.2), entry("c", 280, 0.1), entry("d", 280, 0.2), entry("e", 100)]
+    decision = decided(entries, 3, keep_ties=False)
+    assert [one.key for one in decision.ranked] == ["c", "b", "d", "a", "e"]
+    assert decision.promoted == decision.best == ["c", "b", "d"] and not decision.ties
+
+
+def test_settings_within_chance_of_the_cut_go_on_too():
+    """Five images that only the better one classifies correctly are chance (p = 1/16), six are not (p = 1/32)."""
+    entries = [entry("best", 290), entry("cut", 280), entry("near", 275), entry("far", 274)]
+    decision = decided(entries, 2)
+    assert (decision.best, decision.ties) == (["best", "cut"], {"near": pytest.approx(1 / 16)})
+    assert decision.promoted == ["best", "cut", "near"]
+    assert decided(entries, 2, keep_ties=False).promoted == ["best", "cut"]
+
+
+def test_settings_that_cannot_be_compared_image_by_image_go_by_rank_and_are_named():
+    entries = [entry("cut", 280), replace(entry("earlier", 280), correct=None), entry("near", 279)]
+    other_data = entry("other", 279, points=[replace(point(1), data_sha256="other data")])
+    decision = decided([*entries, other_data], 1)
+    assert (decision.promoted, decision.untested) == (["cut", "near"], ["earlier", "other"])
+
+
+def test_a_setting_is_all_but_seed_and_epochs():
+    points = [point(0, seed=0), point(1, seed=1), point(2, seed=0, train__epochs=9), point(3, model__dense_dropout=0.1)]
+    assert [len(own) for own in by_setting(points).values()] == [3, 1]
+    assert setting_key(points[0].parameters) == setting_key(points[2].parameters)
+
+
+def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_image_as_often_as_it_is_right(tmp_path):
+    points = [point(0, seed=0), point(1, seed=1)]
+    sweep = make_sweep(tmp_path, ["seed"], *points)
+    for number, correct in enumerate((2, 3)):
+        folder = sweep.folder / str(number)
+        finish(folder, number, correct / 4)
+        lines = ["1,1"] * correct + ["1,0"] * (4 - correct)
+        (folder / "validation_predictions.csv").write_text("\n".join(["actual,predicted", *lines]) + "\n")
+    ((one,), diverged) = read_rung(tmp_path, sweep, points)
+    assert (one.val_accuracy, one.correct.tolist(), diverged) == (0.625, [2, 2, 1, 0], [])
+
+
+def test_a_run_that_diverged_has_ended_and_one_that_failed_otherwise_has_not(tmp_path):
+    points = [point(0, seed=0), point(1, seed=1), point(2, seed=2)]
+    points = [replace(one, parameters=one.parameters | {"model.dense_dropout": one.job / 10}) for one in points]
+    sweep = make_sweep(tmp_path, ["model.dense_dropout"], *points)
+    finish(sweep.folder / "0", 0)
+    for job, failure in ((1, "DivergedError: training diverged in epoch 1"), (2, "OSError: no space left on device")):
+        finish(sweep.folder / str(job), job)
+        path = sweep.folder / str(job) / "run.json"
+        write_json(path, read_json(path) | {"status": "FAILED", "failure": failure})
+    assert [one.job for one in unfinished(tmp_path, sweep, points)] == [2]
+    entries, diverged = read_rung(tmp_path, sweep, points[:2])
+    assert [one.points[0].job for one in entries] == [0] and diverged == [setting_key(points[1].parameters)]

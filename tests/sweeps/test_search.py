@@ -1,0 +1,230 @@
+"""Successive halving from its command to its leaderboard, with runs that train nothing."""
+
+import re
+
+import pytest
+from conftest import Project
+from fake_runs import DIVERGES, IS_KILLED, faked, trained_epochs  # noqa: F401
+
+from epochwise.common.files import read_json
+from epochwise.sweeps.directory import known_sweeps
+from epochwise.sweeps.record import SweepRecord
+
+pytestmark = pytest.mark.usefixtures("faked")
+
+HALVING = ("run", "-m", "hydra/sweeper=halving", "tracking=off")
+RUNGS = "train.epochs=1,3,9"
+NINE = "model.dense_units=100,110,120,130,140,150,160,170,180"  # the more, the better, by more than chance
+PROMOTED = [[100, 110, 120, 130, 140, 150, 160, 170, 180], [160, 170, 180], [180]]  # on each rung
+
+
+def output(project: Project, *arguments: str) -> str:
+    done = project.cli(*arguments)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def latest(project: Project) -> SweepRecord:
+    return known_sweeps(project.path)[0]
+
+
+def on_rungs(sweep: SweepRecord) -> list[list[int]]:
+    """The dense_units of the settings on each rung."""
+    rungs: dict[int, list[int]] = {}
+    for point in sweep.points:
+        rungs.setdefault(point.parameters["train.epochs"], []).append(point.parameters["model.dense_units"])
+    return list(rungs.values())
+
+
+def test_the_best_third_goes_on_and_no_epoch_is_trained_twice(project):
+    printed = output(project, *HALVING, RUNGS, NINE)
+    sweep = latest(project)
+    assert on_rungs(sweep) == PROMOTED
+    assert [point.job for point in sweep.points] == list(range(13))
+    assert sum(trained_epochs(project.path)) == 9 * 1 + 3 * 2 + 1 * 6
+    rows = read_json(sweep.folder / "leaderboard.json")["rows"]
+    assert [(row["model.dense_units"], row["epochs"], row["dropped_at"]) for row in rows] == [
+        *((180, 9, None), (170, 3, 3), (160, 3, 3)),
+        *((units, 1, 1) for units in (150, 140, 130, 120, 110, 100)),
+    ]
+    assert "after 1 epoch: 3 of 9 settings went on\n" in printed
+    assert "after 3 epochs: 1 of 3 settings went on\n" in printed
+    assert "ranked by the rung that was reached, then by val_accuracy" in printed
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_promotions_are_the_same_with_any_number_of_workers(project, workers):
+    parallel = ("hydra/launcher=parallel", f"hydra.launcher.n_jobs={workers}", "train.threads=1")
+    output(project, *HALVING, *parallel, RUNGS, NINE)
+    assert on_rungs(latest(project)) == PROMOTED
+
+
+def test_ties_go_on_unless_they_shall_not(project):
+    """Of 6 settings two go on; 146 is within chance of 150, and of 250 nothing is."""
+    settings = "model.dense_units=100,110,120,146,150,250"
+    printed = output(project, *HALVING, "train.epochs=1,3", settings)
+    assert on_rungs(latest(project))[1] == [146, 150, 250]
+    tie = "2 of 6 settings went on, and 1 more within chance of the last of these"
+    assert f"{tie} (McNemar's exact test, p of 0.05 or more): dense_units=146 (p = 0.12)" in printed
+    output(project, *HALVING, "hydra.sweeper.keep_ties=false", "train.epochs=1,3", settings)
+    assert on_rungs(latest(project))[1] == [150, 250]
+
+
+def test_after_a_killed_worker_nothing_is_decided_and_the_same_command_goes_on(project):
+    (project.path / IS_KILLED).write_text("180")
+    done = project.cli(*HALVING, RUNGS, NINE)
+    assert done.returncode == 1 and "error: 1 of 9 runs failed" in done.stderr
+    assert on_rungs(latest(project)) == PROMOTED[:1], "the best setting may be the one that was killed"
+    printed = output(project, *HALVING, RUNGS, NINE)
+    assert f"continuing sweep {latest(project).id}" in printed
+    assert on_rungs(latest(project)) == PROMOTED and len(known_sweeps(project.path)) == 1
+    assert sum(trained_epochs(project.path)) == 21
+
+
+def test_a_sweep_again_runs_nothing_and_says_the_same(project):
+    output(project, *HALVING, RUNGS, NINE)
+    leaderboard = (latest(project).folder / "leaderboard.md").read_text()
+    (project.path / "trained.txt").unlink()
+    output(project, *HALVING, RUNGS, NINE)
+    assert trained_epochs(project.path) == [] and on_rungs(latest(project)) == PROMOTED
+    assert (latest(project).folder / "leaderboard.md").read_text() == leaderboard
+
+
+def test_a_setting_that_diverges_is_dropped_and_the_search_goes_on(project):
+    done = project.cli(*HALVING, "train.epochs=1,3", f"model.dense_units={DIVERGES},100,200")
+    assert done.returncode == 1 and "error: 1 of 4 runs failed, see above" in done.stderr
+    assert on_rungs(latest(project)) == [[DIVERGES, 100, 200], [200]]
+    assert "after 1 epoch: 1 of 3 settings went on; 1 diverged" in done.stdout
+
+
+def test_settings_with_several_seeds_go_on_together(project):
+    output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,150,200", "seed=0,1")
+    points = [(p.parameters["train.epochs"], p.parameters["model.dense_units"]) for p in latest(project).points]
+    assert points[6:] == [(3, 200), (3, 200)] and len(points) == 8
+
+
+def test_another_eta_and_the_plain_grid_go_on_from_what_is_there(project):
+    output(project, *HALVING, RUNGS, NINE)
+    output(project, *HALVING, "hydra.sweeper.eta=2", RUNGS, NINE)
+    assert on_rungs(latest(project)) == [PROMOTED[0], [150, 160, 170, 180], [170, 180]]
+    assert sum(trained_epochs(project.path)) == 21 + 2 + 6, "150 from 1 to 3 epochs, 170 from 3 to 9"
+    output(project, "run", "-m", "tracking=off", RUNGS, NINE)
+    assert sum(trained_epochs(project.path)) == 9 * 9
+
+
+def test_regret_is_printed_once_the_grid_is_finished(project):
+    """175 is behind 180 at first and ahead at last: 9 × 3 images more."""
+    settings = "model.dense_units=100,175,190"
+    assert "of the grid's" not in output(project, *HALVING, "train.epochs=1,9", settings)
+    halving = latest(project)
+    printed = output(project, "run", "-m", "tracking=off", "train.epochs=9", settings)
+    missed = (
+        f"successive halving (sweep {halving.id}) took 11 of the grid's 27 epochs, 2.5 times fewer, and missed "
+        "dense_units=175 (dropped after 1 epoch): val_accuracy 0.6733 after 9 epochs, its winner dense_units=190 has "
+        "0.0400 less, more than chance (p = 0.00049, McNemar's exact test)"
+    )
+    assert missed in printed
+    assert missed in output(project, "compare", "--sweep", halving.id)
+
+
+def test_a_search_that_missed_nothing_says_so(project):
+    output(project, *HALVING, "train.epochs=1,9", "model.dense_units=100,150,200")
+    printed = output(project, "run", "-m", "tracking=off", "train.epochs=1,9", "model.dense_units=100,150,200")
+    assert "took 11 of the grid's 27 epochs, 2.5 times fewer, and missed nothing" in printed
+
+
+@pytest.mark.parametrize(
+    "typed, message",
+    [
+        (("model.dense_units=1,2",), "hydra/sweeper=halving needs rungs: several values of train.epochs"),
+        (("train.epochs=1,3", "hydra.sweeper.eta=1"), "hydra.sweeper.eta must be a whole number of 2 or more, got 1"),
+        (("train.epochs=1,3", "hydra.sweeper.eta=2.5"), "hydra.sweeper.eta must be a whole number of 2 or more"),
+        (("train.epochs=1,3", "hydra.sweeper.keep_ties=1"), "hydra.sweeper.keep_ties must be true or false, got 1"),
+    ],
+)
+def test_a_search_that_cannot_be_one_is_refused_in_one_line(project, typed, message):
+    done = project.cli(*HALVING, *typed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not (project.path / "multirun").exists()
+
+
+# Dry run
+
+
+def to_train(printed: str) -> list[int]:
+    """The numbers of epochs in the last line about epochs: one, or the least and the most."""
+    line = re.search(r"^\d+ jobs?, \d+ finished; .* to run on .*: (.*) to train$", printed, flags=re.MULTILINE)
+    return [int(number) for number in re.findall(r"\d+", line[1])]
+
+
+def test_a_dry_run_of_a_grid_counts_what_is_then_trained(project):
+    grid = ("run", "-m", "tracking=off", "train.epochs=2,5", "model.dense_units=100,200", "seed=0,1")
+    printed = output(project, *grid, "--dry-run")
+    assert to_train(printed) == [20] and not (project.path / "multirun").exists()
+    output(project, *grid)
+    assert sum(trained_epochs(project.path)) == 20
+    assert to_train(output(project, *grid, "--dry-run")) == [0]
+    wider = ("run", "-m", "tracking=off", "train.epochs=2,5,7", "model.dense_units=100,200,300", "seed=0,1")
+    printed = output(project, *wider, "--dry-run")
+    assert to_train(printed) == [4 * 2 + 2 * 7]
+    assert "to run: epochs=7 dense_units=100 seed=0 · epochs: 5 there, 2 to train" in printed
+    assert "to run: epochs=2 dense_units=300 seed=0 · epochs: 0 there, 2 trained by other jobs, 0 to train" in printed
+    output(project, *wider)
+    assert sum(trained_epochs(project.path)) == 20 + 22
+
+
+def test_a_dry_run_of_a_half_finished_sweep(project):
+    (project.path / IS_KILLED).write_text("200")
+    grid = ("run", "-m", "tracking=off", "train.epochs=3", "model.dense_units=100,200,300")
+    assert project.cli(*grid).returncode == 1
+    before = sum(trained_epochs(project.path))
+    printed = output(project, *grid, "--dry-run")
+    assert to_train(printed) == [3] and printed.count("\nfinished: ") == 2
+    output(project, *grid)
+    assert sum(trained_epochs(project.path)) == before + 3
+
+
+def test_a_dry_run_of_halving_without_ties_is_exact(project):
+    command = (*HALVING, "hydra.sweeper.keep_ties=false", RUNGS, NINE)
+    printed = output(project, *command, "--dry-run")
+    assert to_train(printed) == [21]
+    assert "later: 3 settings to 3 epochs: 6 epochs to train" in printed
+    output(project, *command)
+    assert sum(trained_epochs(project.path)) == 21
+    assert to_train(output(project, *command, "--dry-run")) == [0]
+
+
+def test_a_dry_run_of_halving_says_at_least_and_at_most(project):
+    (project.path / IS_KILLED).write_text("160")
+    command = (*HALVING, RUNGS, NINE)
+    assert to_train(output(project, *command, "--dry-run")) == [21, 81]
+    assert project.cli(*command).returncode == 1
+    done = sum(trained_epochs(project.path))
+    least, most = to_train(output(project, *command, "--dry-run"))
+    assert (least, most) == (1 + 6 + 6, 1 + 72)
+    output(project, *command)
+    assert least <= sum(trained_epochs(project.path)) - done <= most
+
+
+def test_a_dry_run_without_states_counts_every_run(project):
+    command = (*HALVING, "hydra.sweeper.keep_ties=false", "train.reuse=false", RUNGS, NINE)
+    assert to_train(output(project, *command, "--dry-run")) == [9 * 1 + 3 * 3 + 9]
+    output(project, *command)
+    assert sum(trained_epochs(project.path)) == 27
+
+
+def test_a_dry_run_of_one_run(project):
+    assert to_train(output(project, "run", "--dry-run", "tracking=off", "train.epochs=4")) == [4]
+    assert not (project.path / "outputs").exists() and not (project.path / "multirun").exists()
+    done = project.cli("run", "--dry-run", "train.epochs=4,5")
+    assert done.returncode == 2 and "is a sweep; use `epochwise run -m`" in done.stderr
+
+
+def test_a_dry_run_estimates_from_runs_of_this_machine(project):
+    grid = ("run", "-m", "tracking=off", "train.epochs=2", "model.dense_units=100")
+    assert "time: not known" in output(project, *grid, "--dry-run")
+    output(project, *grid)
+    printed = output(project, *grid, "train.learning_rate=0.1,0.2", "--dry-run")
+    assert re.search(r"time: about .*; an epoch takes .* s, .*, as in 1 run here", printed)
+    assert "GB are free" in printed
