@@ -47,4 +47,4 @@ bench: setup
 # Pins for every supported Python and platform; names no package index. Keeps the versions that are there: to take newer
 # ones, remove the file first. Needs uv.
 lock: setup
-	uv pip compile pyproject.toml --extra dev --extra onnx --extra optuna --universal --generate-hashes --no-header --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra heic --extra onnx --extra optuna --universal --generate-hashes --no-header --quiet -o requirements.lock
