@@ -125,8 +125,7 @@ def _evenness(image: np.ndarray) -> float:
 def content(image: np.ndarray) -> np.ndarray:
     """How much each pixel of an image H×W×C differs from the background, H×W in 0…1; zeros if it is blank."""
     difference: np.ndarray = np.abs(image - border(image).mean(axis=0)).max(axis=2)
-    share: np.ndarray = difference / max(float(difference.max()), 1e-6)
-    return share
+    return difference / max(float(difference.max()), 1e-6)
 
 
 def content_box(image: np.ndarray) -> tuple[int, int, int, int]:

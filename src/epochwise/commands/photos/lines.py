@@ -28,8 +28,8 @@ def _without_rows(strength: np.ndarray) -> tuple[np.ndarray, int]:
     thickest = max(2, round(THICKEST * max(strength.shape)))
     slope, covered = _rows_of_lines(strength)
     edges = np.diff(np.pad(covered.astype(int), 1))
-    found = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
-    bands = [(start, end) for start, end in found if end - start <= thickest + 2]
+    starts, ends = np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist()
+    bands = [(start, end) for start, end in zip(starts, ends, strict=True) if end - start <= thickest + 2]
     cleaned = strength.copy()
     for start, end in bands:
         _remove_line(cleaned, (start + end - 1) // 2 + _offsets(strength.shape[1], slope), thickest)
