@@ -83,6 +83,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "ended",
         "git_commit",
         "git_dirty",
+        "git_problem",
         "git_diff",
         "published",
         "identity",
