@@ -1,5 +1,6 @@
 """An own network is built as its file says, checked before it is trained, and refused in one line that says why."""
 
+import signal
 import sys
 import textwrap
 
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 
 from epochwise.common.errors import InputError
-from epochwise.common.processes import SIGTERM_EXIT_CODE
 from epochwise.config.compose import load
 from epochwise.config.limits import PRECISIONS
 from epochwise.training.backend import keras, tf
@@ -110,7 +110,7 @@ def test_an_argument_of_the_wrong_type_is_named_with_the_line(own):
         check(own(HEAD + PLAIN, "model.parameters.width=abc"))
 
 
-@pytest.mark.parametrize("error", ["KeyboardInterrupt", f"SystemExit({SIGTERM_EXIT_CODE})"])
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", f"SystemExit({128 + signal.SIGTERM})"])
 def test_ctrl_c_and_sigterm_meanwhile_are_what_they_are(own, error):
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         check(own(f"{HEAD}    raise {error}\n"))
