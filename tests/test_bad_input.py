@@ -364,7 +364,7 @@ PICTURES = [
     ),
     Case("a picture of text", write("photo.png", "no picture"), PREDICT, "photo.png: not a picture in a known format"),
     Case("10¹⁰ declared pixels", write("photo.png", big_png()), PREDICT, "photo.png: has more than 50,000,000 pixels"),
-    Case("a damaged GIF", write("photo.png", b"GIF89a" + b"\0" * 50), PREDICT, "photo.png: not a readable picture"),
+    Case("a damaged GIF", write("photo.png", b"GIF89a" + b"\0" * 50), PREDICT, "photo.png: is a damaged GIF"),
     Case("a picture in another format", write("photo.png", b"%PDF-1.7"), PREDICT, "photo.png: is a PDF; PNG, JPEG"),
     Case("a folder of pictures", write("photo.png/a.png", png()), PREDICT, "photo.png: is a folder; give the pictures"),
     Case("a good picture, no model", write("photo.png", png()), PREDICT, "models/model.keras: not there; train first"),

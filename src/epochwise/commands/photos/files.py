@@ -21,7 +21,12 @@ FORMATS = {  # Pillow's name and the one that is printed
     "PPM": "PPM",
 }
 HEIF = "HEIF"  # what iPhones write; Pillow reads it with the library pillow-heif
-OTHERS = {  # first bytes of files that are often taken for pictures, and what they are
+OTHERS = {  # first bytes of files that Pillow cannot read, and what they are
+    b"\x89PNG": "a damaged PNG",
+    b"\xff\xd8\xff": "a damaged JPEG",
+    b"GIF8": "a damaged GIF",
+    b"II*\0": "a damaged TIFF or a camera's raw data",
+    b"MM\0*": "a damaged TIFF or a camera's raw data",
     b"%PDF": "a PDF",
     b"8BPS": "a Photoshop file",
     b"<svg": "an SVG",
@@ -85,9 +90,7 @@ def _formats(head: bytes, name: str) -> list[str]:
     try:
         from pillow_heif import register_heif_opener  # an extra that few need
     except ImportError as error:
-        raise InputError(
-            f"{name}: HEIC needs pillow-heif: pip install 'epochwise[heic]', or save it as JPEG"
-        ) from error
+        raise InputError(f"{name}: HEIC needs pillow-heif: pip install pillow-heif, or save it as JPEG") from error
     register_heif_opener()
     return [HEIF]
 
