@@ -52,19 +52,15 @@ def without_salt_and_pepper(pixels: np.ndarray) -> np.ndarray:
     return median_filter(pixels, size=(3, 3, 1))
 
 
-def ink_maps(pixels: np.ndarray, window: float) -> list[InkMap]:
-    """Maps of dark and of bright ink in pixels H×W×C in 0…1, the likelier one first.
+def ink_map(pixels: np.ndarray, window: float, bright: bool) -> InkMap:
+    """The map of dark or of bright ink in pixels H×W×C in 0…1, in the channel that shows it clearest.
 
-    `window` is a share of the shorter side; ink strokes are narrower. The likelier ink is that without which the
-    picture is calmer.
+    `window` is a share of the shorter side; ink strokes are narrower.
     """
     size = max(3, round(window * min(pixels.shape[:2])) | 1)
-    maps = []
-    for bright in (False, True):
-        found = [_ink_map(1 - channel if bright else channel, size, bright) for channel in _channels(pixels)]
-        best = max(found, key=lambda one: one.clarity)
-        maps.append(found[0] if found[0].clarity >= GREY_ENOUGH * best.clarity else best)
-    return sorted(maps, key=lambda one: one.unrest)
+    found = [_ink_map(1 - channel if bright else channel, size, bright) for channel in _channels(pixels)]
+    best = max(found, key=lambda one: one.clarity)
+    return found[0] if found[0].clarity >= GREY_ENOUGH * best.clarity else best
 
 
 def _channels(pixels: np.ndarray) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from epochwise.commands.photos.files import LONGEST_SIDE, open_picture
-from epochwise.commands.photos.ink import SHORTEST_SIDE, THRESHOLD, WINDOWS, InkMap, ink_maps, without_salt_and_pepper
+from epochwise.commands.photos.ink import SHORTEST_SIDE, THRESHOLD, WINDOWS, InkMap, ink_map, without_salt_and_pepper
 from epochwise.commands.photos.lines import without_lines
 from epochwise.commands.photos.parts import BESIDE, Chosen, choose_parts
 from epochwise.common.errors import InputError
@@ -26,7 +26,7 @@ from epochwise.data.style import (
 MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of channels
 IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
 DRAWN_SIDE = 160  # pixels that the longer side has at least when strokes are made thicker or thinner
-BLOB = 0.5  # of the longer side: what has a thicker place is no stroke
+BLOB = 0.4  # of the longer side: what has a thicker place is no stroke
 FULL, SLIM = 0.72, 0.45  # what fills more of its box is no stroke either, but that a box as slim as that is a bar
 MOST_COVERED = 0.5  # of the picture: what covers more is the paper
 WEAK = 0.3  # of the contrast of bright ink: if dark ink has less, it is none, and the other way round
@@ -150,25 +150,21 @@ def _read_writing(picture: Image.Image, style: ImageStyle) -> Reading:
 
 def _find_content(pixels: np.ndarray, style: ImageStyle, enlargement: float) -> _Found | None:
     """The most plausible content of pixels H×W×C; None if there is no ink at all."""
+    # Whether ink is dark or bright is seen best through the smallest window, in which a sheet on a desk is no stroke:
+    # the right ink is the one without which the picture is calmer.
+    smallest = min(WINDOWS)
+    both = sorted((ink_map(pixels, smallest, bright) for bright in (False, True)), key=lambda ink: ink.unrest)
+    strongest = max(ink.contrast for ink in both)
     best: _Found | None = None
-    for window in WINDOWS:
-        inks = ink_maps(pixels, window)
-        strongest = max(ink.contrast for ink in inks)
-        inks = [ink for ink in inks if ink.contrast > WEAK * strongest]
-        for found in filter(None, [_examine(ink, style, enlargement) for ink in inks]):
-            # Equally plausible are a sheet and what is written on it: the latter is meant.
-            nested = best is not None and found.implausible == best.implausible == 0 and _is_within(found, best)
-            if best is None or found.implausible < best.implausible or nested:
+    for likely in both:
+        for window in WINDOWS if likely.contrast > WEAK * strongest else ():
+            ink = likely if window == smallest else ink_map(pixels, window, likely.bright)
+            found = _examine(ink, style, enlargement)
+            if found and (best is None or found.implausible < best.implausible):
                 best = found
-        if best and not best.implausible:
-            return best
+            if best and not best.implausible:
+                return best
     return best
-
-
-def _is_within(inner: _Found, outer: _Found) -> bool:
-    left, top, right, low = box_of(inner.chosen.mask)
-    outer_left, outer_top, outer_right, outer_low = box_of(outer.chosen.mask)
-    return outer_left <= left and outer_top <= top and right <= outer_right and low <= outer_low
 
 
 def _like_its_surroundings(ink: InkMap, mask: np.ndarray) -> bool:
@@ -245,7 +241,9 @@ def _with_strokes_of(strength: np.ndarray, style: ImageStyle) -> np.ndarray:
     thickness = stroke_thickness(small) / max(1, longer_side(small))
     if style.stroke.holds(thickness):
         return drawn
-    growth = (style.stroke.median * longer_side(drawn) - stroke_thickness(drawn)) / 2
+    # Thinning stops at the thickest that the model knows, because thin places break.
+    wanted = style.stroke.median if thickness < style.stroke.low else style.stroke.high
+    growth = (wanted * longer_side(drawn) - stroke_thickness(drawn)) / 2
     padding = max(1, round(growth) + 1)
     mask = np.pad(drawn > 0.5, padding)
     if not mask.any():
