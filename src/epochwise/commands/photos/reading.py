@@ -27,7 +27,11 @@ MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of cha
 IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
 DRAWN_SIDE = 160  # pixels that the longer side has at least when strokes are made thicker or thinner
 BLOB = 0.4  # of the longer side: what has a thicker place is no stroke
-FULL, SLIM = 0.72, 0.45  # what fills more of its box is no stroke either, but that a box as slim as that is a bar
+SHEET = 0.88  # of a rectangle: what fills more, without its holes, is a sheet of paper and no stroke
+CALMER = (
+    1.5  # times: if bright ink leaves the picture so much less calm than dark ink, it is none, or the other way round
+)
+LEAST_UNREST = 0.0005  # less is nothing
 MOST_COVERED = 0.5  # of the picture: what covers more is the paper
 WEAK = 0.3  # of the contrast of bright ink: if dark ink has less, it is none, and the other way round
 AROUND = 0.3  # of the longer side: how far around the content its surroundings go
@@ -155,6 +159,8 @@ def _find_content(pixels: np.ndarray, style: ImageStyle, enlargement: float) -> 
     smallest = min(WINDOWS)
     both = sorted((ink_map(pixels, smallest, bright) for bright in (False, True)), key=lambda ink: ink.unrest)
     strongest = max(ink.contrast for ink in both)
+    if both[1].unrest > CALMER * both[0].unrest + LEAST_UNREST:
+        del both[1]
     best: _Found | None = None
     for likely in both:
         for window in WINDOWS if likely.contrast > WEAK * strongest else ():
@@ -165,6 +171,19 @@ def _find_content(pixels: np.ndarray, style: ImageStyle, enlargement: float) -> 
             if best and not best.implausible:
                 return best
     return best
+
+
+def _is_sheet(mask: np.ndarray) -> bool:
+    """Whether a mask is a rectangle, turned or not, apart from holes."""
+    from scipy.ndimage import binary_fill_holes  # takes a moment to import
+
+    filled = binary_fill_holes(mask)
+    if body_thickness(filled) < BLOB:
+        return False
+    points = np.argwhere(filled)
+    angles = np.linspace(0, np.pi / 2, 18, endpoint=False)
+    sides = [np.ptp(points @ [[np.cos(one), -np.sin(one)], [np.sin(one), np.cos(one)]], axis=0) + 1 for one in angles]
+    return bool(len(points) > SHEET * min(high * wide for high, wide in sides))
 
 
 def _like_its_surroundings(ink: InkMap, mask: np.ndarray) -> bool:
@@ -201,11 +220,10 @@ def _examine(ink: InkMap, style: ImageStyle, enlargement: float) -> _Found | Non
         doubts.append("hardly any contrast")
         implausible += 4
     box = chosen.mask[top:low, left:right]
-    full = box.mean() > FULL and min(box.shape) > SLIM * max(box.shape)
     side = max(box.shape) / enlargement
     if side < SMALLEST:
         doubts.append("very small")
-    elif full or body_thickness(chosen.mask) > BLOB or ink.mask.mean() > MOST_COVERED:
+    elif body_thickness(box) > BLOB or ink.mask.mean() > MOST_COVERED or _is_sheet(box):
         doubts.append("no strokes found")
         implausible += 3
     if _like_its_surroundings(ink, chosen.mask):
