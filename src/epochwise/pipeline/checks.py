@@ -2,6 +2,7 @@
 
 import configparser
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,7 +13,7 @@ from epochwise.common.paths import find_root
 from epochwise.config.params_file import read_params
 from epochwise.config.schema import parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data, check_source_unchanged
-from epochwise.pipeline.directories import PREPARED, check_links
+from epochwise.pipeline.directories import MODELS, PREPARED, REPORTS, check_links
 from epochwise.pipeline.own_networks import check_builds, check_watched
 from epochwise.tracking.address import check_address
 
@@ -39,19 +40,29 @@ def check_project(cfg: DictConfig) -> None:
 
 
 def check_repository() -> None:
-    """Raise InputError if the project is in no git repository, unless DVC is told to do without one."""
+    """Raise InputError if DVC needs a git repository and the project is in none, or has outputs outside of it."""
     root = find_root()
-    if any((folder / ".git").exists() for folder in (root, *root.parents)):
+    if _dvc_does_without_git(root):
         return
-    settings = configparser.ConfigParser(strict=False, interpolation=None)
-    for name in ("config", "config.local"):
-        with suppress(configparser.Error, UnicodeDecodeError):  # DVC says what is wrong with it
-            settings.read(root / ".dvc" / name, encoding="utf-8")
-    if settings.get("core", "no_scm", fallback="").lower() != "true":
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         raise InputError(
             f"{root}: is in no git repository, which DVC needs; `git init && git add --all && git commit -m start` "
             "makes one, and `dvc config core.no_scm true` lets DVC do without; `epochwise run` works as it is"
         )
+    for folder in (PREPARED.parent, PREPARED, MODELS, REPORTS):
+        if (root / folder).is_symlink():
+            raise InputError(
+                f"{folder}: is a link, and DVC stores no outputs outside of the repository; make {folder} a folder, "
+                "and link data/cache or set `dvc cache dir`, where most bytes are; `epochwise run` works as it is"
+            )
+
+
+def _dvc_does_without_git(root: Path) -> bool:
+    settings = configparser.ConfigParser(strict=False, interpolation=None)
+    for name in ("config", "config.local"):
+        with suppress(configparser.Error, UnicodeDecodeError):  # DVC says what is wrong with it
+            settings.read(root / ".dvc" / name, encoding="utf-8")
+    return settings.get("core", "no_scm", fallback="").lower() == "true"
 
 
 def check_stages() -> None:
