@@ -68,6 +68,14 @@ def test_the_first_epoch_that_is_not_equal(tmp_path, monkeypatch):
     assert (found.first_unequal_epoch, found.history) == (3, "equal up to epoch 2, not from epoch 3 on")
 
 
+def test_files_that_decide_what_is_trained_are_compared_where_git_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
+    without_git = {"git_commit": None, "git_diff": None}
+    one = run(tmp_path, 0, 2, {}, identity={"code": {"training/loop.py": "a" * 64}}, **without_git)
+    other = run(tmp_path, 1, 2, {}, identity={"code": {"training/loop.py": "b" * 64}}, **without_git)
+    assert difference(one, other).code == [("training/loop.py", "a" * 12, "b" * 12)]
+
+
 def test_runs_of_other_data_are_not_compared_image_by_image(tmp_path, monkeypatch):
     monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
     found = difference(run(tmp_path, 0, 2, {}), run(tmp_path, 1, 2, {}, data_sha256="other"))

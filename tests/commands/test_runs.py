@@ -22,7 +22,9 @@ def four_runs(tmp_path):
         [("multirun/a/0", 2, 0.91), ("multirun/a/1", 4, 0.95), ("outputs/b", 4, 0.93)]
     ):
         sweep = {"sweep.id": "a"} if "multirun" in place else {}
-        logged = {"params": {"train.epochs": epochs, "model.dense_dropout": number / 4}, "tags": sweep, "dataset": {}}
+        params = {"train.epochs": epochs, "model.dense_dropout": number / 4, "model.filters": [32, number]}
+        params |= {"train.nesterov": number == 1, "train.weight_decay": None, "model.parameters.width": number}
+        logged = {"params": params, "tags": sweep, "dataset": {}}
         own = {"name": f"epochs={epochs}", "started": 1000 * number + 1000, "mlflow": logged, "published": "a server"}
         finish(tmp_path / place, number, score, score - 0.01, epochs=epochs, **own)
     (tmp_path / "outputs/c").mkdir()
@@ -49,11 +51,15 @@ def listed(capsys, *conditions: str, sort: str = "-started", limit: int | None =
         (("sweep=a",), ["run1", "run0"]),
         (("model.dense_dropout>=0.25", "sweep!=a"), ["run2"]),
         (("name=epochs=4",), ["run2", "run1"]),
+        (("model.filters=[32,1]",), ["run1"]),
+        (("train.nesterov=false",), ["run2", "run0"]),
+        (("train.weight_decay=null", "epochs=2"), ["run0"]),
+        (("model.parameters.width>=1",), ["run2", "run1"]),
         (("published=",), ["killed"]),
     ],
 )
 def test_conditions(four_runs, capsys, conditions, expected):
-    if any(condition.startswith("model.") for condition in conditions):
+    if any(condition.startswith(("model.", "train.")) for condition in conditions):
         conditions = (*conditions, "status=FINISHED")
     assert listed(capsys, *conditions) == expected
 
@@ -95,7 +101,9 @@ def test_without_runs(capsys):
     assert json.loads(capsys.readouterr().out) == []
 
 
-@pytest.mark.parametrize("wrong", ["epoch=2", "FINISHED", "=2", "train.epoch=2"])
+@pytest.mark.parametrize(
+    "wrong", ["epoch=2", "FINISHED", "=2", "train.epoch=2", "model.parameters=1", "tracking.enabled=true"]
+)
 def test_a_wrong_condition_is_refused(wrong):
     with pytest.raises(InputError, match=wrong):
         runs((wrong,), "-started", None, "table")

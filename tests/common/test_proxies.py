@@ -83,3 +83,9 @@ def test_an_answer_that_is_not_mlflows_names_the_proxy_and_one_of_mlflows_does_n
     blocked = MlflowException("API request failed with error code 403. Response body: '<html>blocked</html>'")
     assert reason(blocked).startswith("with http_proxy=http://proxy:3128: API request failed")
     assert "proxy" not in reason(MlflowException("no such run", RESOURCE_DOES_NOT_EXIST))
+
+
+def test_short_secrets_do_not_garble_a_message(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://a:1@proxy:3128")
+    said = "cannot reach any host at 127.0.0.1 via http://a:1@proxy:3128"
+    assert without_proxy_secrets(said) == "cannot reach any host at 127.0.0.1 via http://proxy:3128"

@@ -232,3 +232,15 @@ def test_what_identifies_the_content_are_pixels_and_classes(folder):
 def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_all_read(folder, monkeypatch):
     monkeypatch.setattr("epochwise.data.pictures.MAX_BYTES", 12 * 64 - 1)
     assert "12 pictures of 8×8×1 take" in refusal(folder)
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("training", "testing", "valid"), ("images", "labels")])
+def test_parts_without_classes_are_no_classes(tmp_path, names):
+    """Or a network would learn to tell the training from the test set."""
+    for name in names:
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            save(tmp_path / name / f"{number % 3}_{number}.png", np.full((8, 8), 9 * number, np.uint8))
+    (tmp_path / "train.csv").write_text("file,label\n")
+    said = refusal(tmp_path, test_size=6)
+    assert names[0] in said and "class" in said

@@ -69,3 +69,12 @@ def test_an_own_network_that_git_has_is_in_the_diff_once(project):
 def test_an_own_networks_parameter_that_params_yaml_lacks_is_a_change(project):
     project.edit("params.yaml", "parameters: {} ", "parameters: {width: 8} ")
     assert changed_parameters(project.path, load([])) == ["model.parameters.width=8"]
+
+
+@pytest.mark.parametrize("name", ["networks/mine/net.py", "networks/netz_ä.py"])
+def test_an_own_network_that_is_in_the_diff_is_not_named_as_missing(project, name):
+    path = project.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"def build(image_shape, classes): ...\n")
+    diff = trace_lineage(project.path, load([f"model.network='{name}:build'"]), []).git_diff
+    assert b"not in this diff" not in diff and name.encode() in diff

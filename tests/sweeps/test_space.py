@@ -94,3 +94,7 @@ def test_a_bad_range_is_refused_in_one_line(project, typed, message):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert message in done.stderr
     assert not (project.path / "multirun").exists()
+
+
+def test_a_range_is_what_it_looks_like(project):
+    assert space("model.dense_dropout=range(0.1,0.4,0.1)").ranges[0].values == ("0.1", "0.2", "0.3")

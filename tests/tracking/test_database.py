@@ -12,6 +12,7 @@ from mlflow_runs import all_runs, client, provide_database, run_directory, train
 
 from epochwise.runs.directory import RECORD
 from epochwise.tracking.address import store_exists
+from epochwise.tracking.database import make_database
 from epochwise.tracking.registry import champion
 from epochwise.tracking.server import Server
 
@@ -102,3 +103,12 @@ def test_a_moved_project_finds_its_artifacts(project, monkeypatch, tmp_path):
         assert model.parts[-4] == mlflow_client.search_logged_models([logged.info.experiment_id])[0].model_id == first
         assert (model.parent.parent / "MLmodel").is_file()
     assert not before.exists()
+
+
+def test_files_of_a_user_beside_the_database_stay(tmp_path):
+    """Only what a killed process left of making this very database is removed."""
+    kept = (".old.runs.db", ".backup-2026.runs.db.gz", ".1.other.db", "runs.db.bak")
+    for name in (*kept, ".17.runs.db", ".17.runs.db-journal"):
+        (tmp_path / name).touch()
+    make_database(tmp_path / "runs.db")
+    assert {path.name for path in tmp_path.iterdir()} - {"runs.db", "runs.db-wal", "runs.db-shm"} == set(kept)

@@ -15,7 +15,7 @@ from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config.limits import OPTIMIZERS, PRECISIONS
 from epochwise.config.params_file import read_params
-from epochwise.config.schema import all_keys
+from epochwise.config.schema import all_keys, parameter_keys
 from epochwise.data.downloads import DATASETS
 from epochwise.data.sources import DIGITS
 from epochwise.pipeline.directories import pipeline_run, run_directories
@@ -80,7 +80,7 @@ def complete_conditions(context: click.Context, parameter: click.Parameter, inco
     """`column=` or `parameter=`, for a condition on runs."""
     from epochwise.commands.runs import COLUMNS
 
-    return [CompletionItem(f"{name}=") for name in (*COLUMNS, *all_keys()) if name.startswith(incomplete)]
+    return [CompletionItem(f"{name}=") for name in (*COLUMNS, *parameter_keys()) if name.startswith(incomplete)]
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

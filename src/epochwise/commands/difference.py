@@ -88,7 +88,9 @@ def difference(one: RunDirectory, other: RunDirectory) -> Difference:
         runs=(_about(a), _about(b)),
         configuration=_unequal(dict(a.parameters), dict(b.parameters)),
         data=_unequal(_data(a), _data(b)),
-        code=_unequal(*({what: getattr(run.record, name) for what, name in code.items()} for run in (a, b))),
+        code=_unequal(
+            *({what: getattr(run.record, name) for what, name in code.items()} | _code(run) for run in (a, b))
+        ),
         changed_files=changed,
         versions=_unequal(*(_versions(tags) for tags in (a_tags, b_tags))),
         history=sentence,
@@ -146,6 +148,12 @@ def _data(run: ReportedRun) -> dict[str, Any]:
     meta = run.record.mlflow.get("dataset", {}).get("meta", {})
     sizes = {key: value for key, value in meta.items() if key.endswith("_images") or key in ("image_shape", "classes")}
     return {"sha256 of the prepared data": run.record.data_sha256, **sizes}
+
+
+def _code(run: ReportedRun) -> dict[str, Any]:
+    """The start of the sha256 of each file that decides what is trained, of the project and of an own network."""
+    files = {**run.record.identity.get("code", {}), **run.record.identity.get("network", {})}
+    return {name: str(digest)[:12] for name, digest in files.items()}
 
 
 def _versions(tags: dict[str, Any]) -> dict[str, Any]:

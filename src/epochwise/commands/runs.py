@@ -1,5 +1,6 @@
 """`epochwise runs`: the runs on disk, filtered and sorted."""
 
+import json
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -8,12 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path, find_root
 from epochwise.common.tables import as_csv, as_json, as_markdown, print_table
 from epochwise.common.terminal import Terminal
 from epochwise.config.limits import unknown_key
-from epochwise.config.schema import parameter_keys, parameters
+from epochwise.config.schema import OWN_PARAMETERS, is_parameter, parameter_keys, parameters
 from epochwise.pipeline.directories import pipeline_run, run_directories
 from epochwise.pipeline.model_record import record_of_model
 from epochwise.runs.directory import MEASURED, RunDirectory
@@ -48,9 +51,9 @@ class Condition:
         if parts is None:
             raise InputError(f"{text}: not a condition; type one as status=FINISHED, train.epochs=12 or 'val_loss<0.1'")
         key, comparison, value = parts.groups()
-        if key not in COLUMNS and key not in parameter_keys():
+        if key == OWN_PARAMETERS or not (key in COLUMNS or is_parameter(key)):
             raise InputError(f"{text}: {unknown_key(key, (*COLUMNS, *parameter_keys()))}")
-        return Condition(key, comparison, _number(value))
+        return Condition(key, comparison, _number(value) if key in COLUMNS else _typed(value))
 
     def is_met_by(self, value: Value) -> bool:
         """Numbers are compared as numbers, all else as text; what a run does not have meets no condition but `!=`."""
@@ -127,7 +130,7 @@ def _parameters(run: RunDirectory, record: RunRecord, keys: Sequence[str]) -> di
     logged = record.mlflow.get("params", {})
     if not all(key in logged for key in keys):
         values = parameters(run.read_config())
-        logged = {key: logged.get(key, values[key]) for key in keys}
+        logged = {key: logged.get(key, values.get(key)) for key in keys}
     return {key: _as_value(logged[key]) for key in keys}
 
 
@@ -152,10 +155,17 @@ def _number(text: str) -> Value:
     return text
 
 
+def _typed(text: str) -> Value:
+    """The value of a parameter as it is typed on the command line: false, null, [32,64], adam."""
+    try:
+        return _as_value(OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"])  # type: ignore
+    except Exception:  # OmegaConf passes on whatever the YAML parser raises
+        return text
+
+
 def _as_value(value: object) -> Value:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return value
+    """Numbers and texts as they are; all else as text that is equal for equal values."""
+    return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else json.dumps(value)
 
 
 def _order(value: Value) -> tuple[bool, float | str]:

@@ -20,8 +20,11 @@ def without_proxy_secrets(text: str) -> str:
     """`text` without the user and the password of any proxy."""
     for value in _values().values():
         user = _user(value)
-        for secret in filter(None, (user, unquote(user), user.partition(":")[2], unquote(user.partition(":")[2]))):
-            text = text.replace(secret, "…")
+        password = user.partition(":")[2]
+        for secret in filter(None, (user, unquote(user))):
+            text = text.replace(f"{secret}@", "")
+        for secret in filter(None, (password, unquote(password))):
+            text = re.sub(rf"(?<![\w.]){re.escape(secret)}(?![\w.])", "…", text)  # whole words: it may be short
     return text
 
 

@@ -78,7 +78,8 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "prepare.image_size", size == 0 or 2 <= size <= MAX_SIDE, f"0, or in 2…{MAX_SIDE}"
     named = model.network == WRITEUP or OWN_NETWORK.fullmatch(model.network) is not None
     yield NETWORK, named, f"{WRITEUP} or FILE.py:FUNCTION"
-    for name, value in model.parameters.items():
+    for name in model.parameters:
+        value = None if OmegaConf.is_missing(model.parameters, name) else model.parameters[name]
         yield f"{OWN_PARAMETERS}.{name}", str(name).isidentifier(), "a name that an argument of a function can have"
         yield f"{OWN_PARAMETERS}.{name}", _is_plain(value), "true or false, a number, a text, or a list of these"
     yield "model.filters", len(model.filters) == 2 and min(model.filters) >= 1, "two whole numbers of 1 or more"

@@ -57,6 +57,7 @@ class PictureFolder:
                     f"prepare.source: {root} has {' and '.join(path.name for path in found)}; one is {part}/"
                 )
         if not parts["train"]:
+            _refuse_parts_without_classes(root, folders)
             classes, notes = _classes(root, folders)
             return PictureFolder(root, classes, None, notes) if classes else None
         (train_folder,) = parts["train"]
@@ -207,6 +208,23 @@ def visible(folder: Path) -> tuple[list[Path], list[Path]]:
 def is_picture(path: Path) -> bool:
     """Whether a file is named as a picture is."""
     return path.name.lower().endswith(SUFFIXES)
+
+
+def _refuse_parts_without_classes(root: Path, folders: list[Path]) -> None:
+    """Raise InputError if folders are named as parts of a data set or as what is in it: they would be its classes."""
+    roles = {path.name: role_of(path.name) for path in folders if any(map(is_picture, visible(path)[1]))}
+    parts = [name for name, role in roles.items() if role.part]
+    kinds = {role.kind for role in roles.values()}
+    if len(parts) > 1 or (parts and len(parts) == len(roles)):
+        raise InputError(
+            f"prepare.source: {root} has pictures without classes in {listed(parts)}; put them into folders by class, "
+            f"such as {parts[0]}/CLASS/…, or make a CSV or .npz that holds the labels"
+        )
+    if {"images", "labels"} <= kinds:
+        raise InputError(
+            f"prepare.source: {root} has folders of images and of labels ({listed(roles)}), which are no classes; put "
+            "the images into folders by class"
+        )
 
 
 def _parts(folders: list[Path], part: str) -> list[Path]:

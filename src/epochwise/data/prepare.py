@@ -18,7 +18,7 @@ from epochwise.data.images import Images, ReadOptions, Source
 from epochwise.data.prepared import ARCHIVE, META, DataMeta, PreparedData
 from epochwise.data.sources import content_identity, load_source
 from epochwise.data.split import split
-from epochwise.data.style import STYLE_IMAGES, style_of
+from epochwise.data.style import style_of, style_sample
 
 WRITTEN_AT_ONCE = 2**22  # values; as float32 they take 16 MiB
 
@@ -48,10 +48,15 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path, source: Source | None = 
         class_names=source.class_names,
         conversions=source.conversions,
         notes=source.notes,
-        image_style=style_of(images.x_test[:STYLE_IMAGES].astype(np.float32) / np.float32(255)).as_json(),
+        image_style=style_of(_normalised(images.x_test[style_sample(len(images.x_test))])).as_json(),
     )
     write_json(folder / META, asdict(meta))
     return PreparedData(folder, meta)
+
+
+def _normalised(pixels: np.ndarray) -> np.ndarray:
+    """Pixels 0…255 as float32 in 0…1."""
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def _write_archive(path: Path, images: Images, training: np.ndarray, validation: np.ndarray, classes: int) -> None:
@@ -66,7 +71,7 @@ def _write_archive(path: Path, images: Images, training: np.ndarray, validation:
         for part, (pixels, labels, chosen) in parts.items():
             with _array_in(archive, f"x_{part}", (len(chosen), *pixels.shape[1:])) as member:
                 for some in _batches(chosen, pixels[0].size):
-                    member.write((pixels[some].astype(np.float32) / np.float32(255)).tobytes())
+                    member.write(_normalised(pixels[some]).tobytes())
             with _array_in(archive, f"y_{part}", (len(chosen), classes)) as member:
                 for some in _batches(chosen, classes):
                     member.write(one_hot[labels[some]].tobytes())

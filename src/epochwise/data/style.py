@@ -83,8 +83,8 @@ class ImageStyle:
 
 
 def style_of(images: np.ndarray) -> ImageStyle:
-    """The style of images N×H×W×C in 0…1, taken from the first STYLE_IMAGES of them."""
-    sample = images[:STYLE_IMAGES]
+    """The style of images N×H×W×C in 0…1, taken from those that `style_sample` gives."""
+    sample = images[style_sample(len(images))]
     _, height, width, channels = images.shape
     boxes = [content_box(image) for image in sample]
     centres = [centre_of_mass(image) for image in sample]
@@ -104,6 +104,11 @@ def style_of(images: np.ndarray) -> ImageStyle:
         body=round(float(np.median([body_thickness(mask > CONTENT_CONTRAST) for mask in masks])), DIGITS),
         parts=round(float(np.mean([count_parts(mask > CONTENT_CONTRAST) > 1 for mask in masks])), DIGITS),
     )
+
+
+def style_sample(images: int) -> np.ndarray:
+    """Indices of at most STYLE_IMAGES of as many images, from first to last: they may be in the order of classes."""
+    return np.linspace(0, images - 1, min(images, STYLE_IMAGES)).astype(int)
 
 
 def border(image: np.ndarray) -> np.ndarray:

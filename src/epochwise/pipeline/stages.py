@@ -30,8 +30,7 @@ def train_stage(cfg: DictConfig) -> None:
     """Write models, from data/prepared.
 
     Raises InputError if the prepared data is not what `cfg` asks for, the network cannot be trained or the tracking
-    address is none, and RunError if
-    the training fails.
+    address is none, and RunError if the training fails.
     """
     check_links()
     root, run = find_root(), pipeline_run()

@@ -97,8 +97,8 @@ def _changes(root: Path) -> tuple[bool, list[str], bytes]:
         raise GitError("the repository has no index; `git reset` makes it")
     scope = [".", *(f":(exclude){path}" for path in RESULTS)]
     # A user's configuration can hide untracked files.
-    changed = git(root, "status", "--porcelain", "--untracked-files=normal", "--", *scope).rstrip()
-    untracked = [line[3:] for line in changed.splitlines() if line.startswith("??")]
+    changed = git(root, "status", "--porcelain", "-z", "--untracked-files=all", "--", *scope)
+    untracked = [entry[3:] for entry in changed.split("\0") if entry.startswith("??")]
     return bool(changed), untracked, git_bytes(root, "diff", *PLAIN_DIFF, "HEAD", "--", *scope)
 
 

@@ -1,10 +1,12 @@
 """What successive halving missed and what it saved, once the grid that it searched is finished on the last rung."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from epochwise.config.schema import parameter_keys
+from epochwise.common.errors import InputError
+from epochwise.config.schema import OWN_PARAMETERS, parameter_keys
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import finished_runs, known_sweeps
@@ -34,10 +36,11 @@ def regrets(root: Path, sweep: SweepRecord) -> list[Regret]:
         return [own] if own else []
     fingerprints = {point.fingerprint for point in sweep.points}
     for other in known_sweeps(root):
-        wanted = {point.fingerprint for point in _last_rung(other)} if other.search else set()
-        found = regret(root, other) if wanted and wanted <= fingerprints else None
-        if found:
-            return [found]
+        with suppress(InputError):  # a search whose files are damaged, or whose network has gone, has no regret
+            wanted = {point.fingerprint for point in _last_rung(other)} if other.search else set()
+            found = regret(root, other) if wanted and wanted <= fingerprints else None
+            if found:
+                return [found]
     return []
 
 
@@ -75,7 +78,9 @@ def _last_rung(sweep: SweepRecord) -> list[Point]:
     points = []
     for number, point in enumerate(point for point in sweep.points if point.parameters[RUNG_KEY] == search.rungs[0]):
         parameters = point.parameters | {RUNG_KEY: search.rungs[-1]}
-        if point.data_sha256 is None or not parameters.keys() >= set(parameter_keys()):  # of an earlier version
+        if point.data_sha256 is None or not parameters.keys() >= set(parameter_keys()) - {
+            OWN_PARAMETERS
+        }:  # of an earlier version
             return []
         # A number that no job of the sweep has: these runs lie wherever the grid was run.
         job, identified = len(sweep.points) + number, fingerprint(parameters, point.data_sha256)

@@ -45,6 +45,10 @@ class Search:
         for key, expected in types.items():
             if not isinstance(sweep.search.get(key), expected):
                 raise InputError(f"{sweep.folder}: not a search's record: search.{key} is {sweep.search.get(key)!r}")
+        rungs = sweep.search["rungs"]
+        counts = all(isinstance(rung, int) and rung >= 1 for rung in rungs)
+        if not rungs or not counts or rungs != sorted(set(rungs)):
+            raise InputError(f"{sweep.folder}: not a search's record: search.rungs is {rungs!r}")
         return Search(**{key: sweep.search[key] for key in types})
 
     def as_record(self) -> dict[str, Any]:

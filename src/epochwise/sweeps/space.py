@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig
 
 from epochwise.common.errors import InputError, one_line
+from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.compose import load, load_jobs
 from epochwise.config.schema import holds_whole_number
@@ -134,15 +135,16 @@ def _range(override: Override) -> Range:
 
 def _values(override: Override) -> Iterator[str]:
     """The values of a list or a range, as they are typed."""
-    value = override.value()
     if override.is_interval_sweep():
         raise _refusal(override, f"{override.key_or_group} needs values, such as {override.key_or_group}=1,3,9")
+    value = override.value()
     if getattr(value, "tags", None):
         raise _refusal(override, "tags are for intervals")
     if getattr(value, "shuffle", False):
         raise _refusal(override, "shuffle() gives another order each time, so no run could be found again")
     try:
-        found = list(itertools.islice(override.sweep_string_iterator(), MAX_VALUES + 1))
+        (written_out,) = overrides.parse([overrides.listed(str(override.input_line), find_root() / "conf")])
+        found = list(itertools.islice(written_out.sweep_string_iterator(), MAX_VALUES + 1))
     except Exception as error:  # Hydra's, and Python's for a range that cannot be counted
         raise _refusal(override, one_line(error)) from error
     if not 0 < len(found) <= MAX_VALUES:

@@ -39,7 +39,7 @@ def tracking_uri(root: Path) -> str:
 
 def is_remote(root: Path) -> bool:
     """Whether the address is that of a tracking server, which has pages of its own."""
-    return tracking_uri(root).startswith(("http:", "https:"))
+    return tracking_uri(root).lower().startswith(("http:", "https:"))
 
 
 def server_name(root: Path) -> str:

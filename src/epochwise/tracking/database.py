@@ -5,6 +5,7 @@ MLflow is imported inside a function, for its cost (see `tracking/__init__.py`).
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +53,10 @@ def make_database(path: Path) -> None:
         return
     import mlflow
 
-    for abandoned in path.parent.glob(f".*.{path.name}*"):  # by a process that was killed in here
-        abandoned.unlink()
+    temporary_name = re.compile(rf"\.\d+\.{re.escape(path.name)}(-journal|-wal|-shm)?")  # as `replacing` gives them
+    for other in path.parent.iterdir():
+        if temporary_name.fullmatch(other.name):  # abandoned by a process that was killed in here
+            other.unlink()
     with replacing(path) as temporary:
         client = mlflow.MlflowClient(f"sqlite:///{temporary}")
         client.delete_experiment("0")  # "Default", which would stay empty

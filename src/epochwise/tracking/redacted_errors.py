@@ -43,7 +43,8 @@ def without_secrets(text: str) -> str:
         address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
         secrets += [address.query, address.password]
     for secret in filter(None, secrets):
-        text = text.replace(secret, "…").replace(unquote(secret), "…")
+        for written in {secret, unquote(secret)}:
+            text = re.sub(rf"(?<![\w.]){re.escape(written)}(?![\w.])", "…", text)  # whole words: it may be short
     text = without_proxy_secrets(text)
     return re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", re.sub(r"//\S*@", "//", text))
 

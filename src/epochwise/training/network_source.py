@@ -75,6 +75,10 @@ def read_source(network: str, root: Path) -> NetworkSource:
     """What `model.network` names in the project at `root`. Raises InputError if there is no such function there."""
     typed, _, function = network.rpartition(":")
     root, path = root.resolve(), (root / typed).resolve()
+    if Path(typed).is_absolute() and path.is_relative_to(root):
+        raise InputError(
+            f"{NETWORK}: {typed} is absolute, so no copy of the project could use it; type {path.relative_to(root)}"
+        )
     if not path.is_relative_to(root):
         raise InputError(f"{NETWORK}: {typed} is not in the project, where git and DVC would find it; put it into it")
     if not path.is_file():

@@ -111,6 +111,8 @@ def _refuse_uncovered(source: NetworkSource, loaded: set[str]) -> None:
         file = _file_of(name)
         if file is None or file in covered or _is_installed(file):
             continue
+        if file.is_relative_to(PACKAGE):
+            raise InputError(f"{source.file}: imports {name}, which can change without the network's fingerprint")
         if file.is_relative_to(source.root):
             raise InputError(
                 f"{source.file}: imports {file.relative_to(source.root)} so that it is not seen in the text; "
@@ -128,7 +130,7 @@ def _is_local(name: str, source: NetworkSource) -> bool:
 
 def _is_installed(file: Path) -> bool:
     python = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
-    return bool(LIBRARIES & {*file.parts}) or any(map(file.is_relative_to, [*python, PACKAGE]))
+    return bool(LIBRARIES & {*file.parts}) or any(map(file.is_relative_to, python))
 
 
 def _covered(source: NetworkSource) -> set[Path]:
