@@ -89,7 +89,7 @@ def style_of(images: np.ndarray) -> ImageStyle:
     boxes = [content_box(image) for image in sample]
     centres = [centre_of_mass(image) for image in sample]
     masks = [content(image) for image in sample]
-    background = round(float(np.median([border(image).mean() for image in sample])), DIGITS)
+    background = round(float(np.median([np.median(border(image)) for image in sample])), DIGITS)
     furthest = [image.flat[np.abs(image - background).argmax()] for image in sample]
     return ImageStyle(
         shape=(height, width, channels),
