@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from epochwise.commands.find_model import found_model
 from epochwise.commands.photos.reading import read_photo
-from epochwise.commands.predict import Sample, _class_names, _prediction, _style, _test_images
+from epochwise.commands.predict import Sample, class_names_of, prediction_of, style_of_run, test_images_of
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Oblique")
 PLAIN = 300  # test images on paper
@@ -475,16 +475,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, found_model(options.model) as (file, run):
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        images, labels = _test_images(run)
+        images, labels = test_images_of(run)
         pictures = make_pictures(folder, images, labels.argmax(axis=1), options.each, options.seed)
-        style, names = _style(run), _class_names(run)
+        style, names = style_of_run(run), class_names_of(run)
         readings = [read_photo(path, path.name, style) for _, path, _ in pictures]
         from epochwise.training.model_file import load_model
 
         scores = load_model(file).predict(np.stack([reading.image for reading in readings]), verbose=0)
     counts: dict[str, list[int]] = {}
     for (kind, path, truth), reading, row in zip(pictures, readings, scores, strict=True):
-        answer = _prediction(Sample(path.name, reading.image, doubts=reading.doubts), row, names)
+        answer = prediction_of(Sample(path.name, reading.image, doubts=reading.doubts), row, names)
         right, hinted = answer.predicted == str(truth), bool(answer.hint)
         count = counts.setdefault(kind, [0, 0, 0, 0])
         for at, one in enumerate((1, right, right or hinted, right and hinted)):

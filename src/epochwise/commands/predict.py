@@ -58,12 +58,12 @@ def predict(
     with redirect_stdout(sys.stdout if form == TABLE else sys.stderr):
         named, errors = _readable(named)
         with found_model(model) as (file, run):
-            samples = _read_photos(named, run, errors) if count is None else _draw(count, *_test_images(run), seed)
+            samples = _read_photos(named, run, errors) if count is None else _draw(count, *test_images_of(run), seed)
             from epochwise.training.model_file import load_model  # imports TensorFlow
 
-            names = _class_names(run)
+            names = class_names_of(run)
             probabilities = load_model(file).predict(np.stack([sample.image for sample in samples]), verbose=0)
-        rows = [_prediction(sample, row, names) for sample, row in zip(samples, probabilities, strict=True)]
+        rows = [prediction_of(sample, row, names) for sample, row in zip(samples, probabilities, strict=True)]
         if form == TABLE:
             print_table(rows)
         _write_picture(samples, rows, out)
@@ -122,7 +122,7 @@ def _readable(photos: list[tuple[Path, str]]) -> tuple[list[tuple[Path, str]], l
     return readable, errors
 
 
-def _test_images(run: RunDirectory) -> Arrays:
+def test_images_of(run: RunDirectory) -> Arrays:
     """The test set that belongs to the run's training data. Raises InputError if the source has changed since."""
     cfg, record = run.read_config(), run.read_record()
     data = prepared_for(cfg)
@@ -146,7 +146,7 @@ def _read_photos(photos: list[tuple[Path, str]], run: RunDirectory, errors: list
 
     Raises InputError if there is no other.
     """
-    style, samples, inverted = _style(run), list[Sample](), list[str]()
+    style, samples, inverted = style_of_run(run), list[Sample](), list[str]()
     for path, name in photos:
         try:
             reading = read_photo(path, name, style)
@@ -171,13 +171,13 @@ def _data_meta(run: RunDirectory) -> dict:
     return meta if isinstance(meta, dict) and meta.get("image_style") else {}
 
 
-def _style(run: RunDirectory) -> ImageStyle:
+def style_of_run(run: RunDirectory) -> ImageStyle:
     """How the model's images look: from the run's record, or from the test images if that does not say."""
     meta = _data_meta(run)
-    return ImageStyle.from_json(meta["image_style"], run.record) if meta else style_of(_test_images(run)[0])
+    return ImageStyle.from_json(meta["image_style"], run.record) if meta else style_of(test_images_of(run)[0])
 
 
-def _class_names(run: RunDirectory) -> list[str]:
+def class_names_of(run: RunDirectory) -> list[str]:
     """What the data of the run calls its classes; their numbers if it has no names."""
     meta = _data_meta(run)
     if meta:
@@ -188,7 +188,7 @@ def _class_names(run: RunDirectory) -> list[str]:
     return list(names) if names else [str(number) for number in range(classes or 0)]
 
 
-def _prediction(sample: Sample, probabilities: np.ndarray, names: Sequence[str]) -> Prediction:
+def prediction_of(sample: Sample, probabilities: np.ndarray, names: Sequence[str]) -> Prediction:
     """The row of an image. The classes are called by their names."""
     second, first = (int(number) for number in np.argsort(probabilities)[-2:])
     doubts = sample.doubts
