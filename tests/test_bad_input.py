@@ -509,8 +509,8 @@ RUN_DIRECTORIES = [
     Case("a run that lacks what MLflow shows", run_directory("a run"), PUBLISH, "lacks token, name, started"),
     Case("an unknown run", nothing, ("promote", "nope"), "nope: no run with a model here or in MLflow"),
     Case("an unknown run again", nothing, ("reproduce", "nope"), "nope: no run"),
-    Case("no sweep", nothing, COMPARE, "no sweep; there is none in multirun/"),
-    Case("sweep.json cut off", sweep("{"), COMPARE, "no sweep; there is none"),
+    Case("no sweep", nothing, COMPARE, "no sweep is in multirun/ yet"),
+    Case("sweep.json cut off", sweep("{"), COMPARE, "no sweep is in multirun/ yet"),
     Case(
         "sweep.json cut off, named", sweep("{"), (*COMPARE, "--sweep", "multirun/day/time"), "sweep.json: not readable"
     ),

@@ -102,7 +102,9 @@ def test_without_runs(capsys):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["epoch=2", "FINISHED", "=2", "train.epoch=2", "model.parameters=1", "tracking.enabled=true"]
+    "wrong",
+    ["epoch=2", "FINISHED", "=2", "train.epoch=2", "model.parameters=1", "tracking.enabled=true"]
+    + ["status=finished", "val_accuracy>abc", "epochs=two"],
 )
 def test_a_wrong_condition_is_refused(wrong):
     with pytest.raises(InputError, match=wrong):

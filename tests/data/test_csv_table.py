@@ -182,3 +182,20 @@ def test_a_table_beside_it_is_the_test_set_only_if_the_names_differ_in_that_word
     (tmp_path / "mnist_test.csv").write_text(TEXT)
     read = load_source(str(tmp_path / "mnist_train.csv"), tmp_path, ReadOptions())
     assert any(change == "mnist_test.csv taken as the test set" for change in read.conversions)
+
+
+def test_letters_beside_numbers_are_labels_even_y(tmp_path):
+    path = tmp_path / "letters.csv"
+    rows = [f"{'yxab'[label]}," + ",".join(map(str, row)) for label, row in zip(Y, X, strict=True)]
+    path.write_text("\n".join(rows) + "\n")
+    source = load_source(str(path), tmp_path, ReadOptions(test_size=8))
+    assert source.class_names == ["a", "b", "x", "y"]
+    assert len(source.images.x_train) + len(source.images.x_test) == 40, "the first row is an image, too"
+
+
+def test_a_first_image_that_became_the_names_of_columns_is_refused(tmp_path):
+    """As of `read_csv(…)` without header=None, written again."""
+    path = tmp_path / "mangled.csv"
+    path.write_text("\n".join(["5,0,0.1,0.2,0.3,0.4,0.5,255,0.6,0.7", *ROWS]) + "\n")
+    with pytest.raises(InputError, match="lost its first image"):
+        load_source(str(path), tmp_path, ReadOptions(test_size=8))

@@ -41,9 +41,13 @@ def compare(wanted: Sequence[Path | str], form: str) -> None:
             _print_difference(runs[0], runs[1], form)
         else:
             raise InputError(
-                f"compare takes sweeps, or two runs; got {len(sweeps)} and {len(runs)}; "
-                "`epochwise report RUN` shows one run, `epochwise runs` lists all"
+                f"compare takes sweeps, or two runs; got {_counted(len(sweeps), 'sweep')} and "
+                f"{_counted(len(runs), 'run')}; `epochwise report RUN` shows one run, `epochwise runs` lists all"
             )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_difference(one: RunDirectory, other: RunDirectory, form: str) -> None:

@@ -133,7 +133,7 @@ def print_difference(found: Difference) -> None:
     if images.disagree:
         named = ", ".join(map(str, images.disagree[:MAX_IMAGES]))
         more = f" and {len(images.disagree) - MAX_IMAGES} more" if len(images.disagree) > MAX_IMAGES else ""
-        line(f"  taken for different classes: {named}{more}")
+        line(f"  taken for different classes, by their number in the test set: {named}{more}")
 
 
 def _reported(run: RunDirectory) -> ReportedRun:

@@ -62,6 +62,8 @@ def publish(folders: list[Path]) -> None:
 def _as_run(folder: Path) -> RunDirectory:
     """The run in a folder. The pipeline's has its evaluation in reports/."""
     run = pipeline_run()
+    if not folder.is_dir():
+        raise InputError(f"{display_path(folder)}: no directory of a run or a sweep")
     return run if folder.resolve() == run.path.resolve() else RunDirectory(folder)
 
 

@@ -18,6 +18,8 @@ from epochwise.sweeps.directory import find_sweep, known_sweeps
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.record import SweepRecord
 
+MARK = b'<p class="kind">Epochwise report</p>'  # in every report
+
 
 def report(wanted: Path | str | None, out: Path | None) -> None:
     """Write the report of a sweep or a run, and print where it is; without `wanted`, of the latest one.
@@ -32,6 +34,8 @@ def report(wanted: Path | str | None, out: Path | None) -> None:
     else:
         restore_pipeline_record(found)
         content, path = report_of_run(found, found.read_finished()), found.report
+    if out:
+        _check_out(out)
     path = out or path
     try:
         write_bytes(path, render(content))
@@ -40,6 +44,14 @@ def report(wanted: Path | str | None, out: Path | None) -> None:
             raise
         raise InputError(f"{path}: may not be written ({error.strerror}); name another file by --out") from error
     print(f"report {display_path(path)}")
+
+
+def _check_out(out: Path) -> None:
+    """Raise InputError unless `out` can be written and is no other file than an earlier report."""
+    if out.suffix != ".html" or out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out must be a .html in a folder that exists, got {out}")
+    if out.is_file() and MARK not in out.read_bytes():
+        raise InputError(f"--out {out}: holds another page than a report; name another file")
 
 
 def _find(root: Path, wanted: Path | str) -> RunDirectory | SweepRecord:

@@ -100,8 +100,8 @@ def _train(recorded: RunDirectory, clone: Path) -> None:
     command = [sys.executable, "-m", "epochwise", "run", *arguments]
     with subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.PIPE, encoding="utf-8") as child:
         for line in child.stdout or ():
-            if not line.startswith("files "):  # names a directory of the clone, which is removed at the end
-                print(line, end="", flush=True)
+            if not line.startswith(("files ", "next: ")):  # name a run of the clone, which is removed at the end
+                print(line.replace(f"; in {NEW_RUN}", ""), end="", flush=True)
     if child.returncode:
         sys.exit(child.returncode)
 

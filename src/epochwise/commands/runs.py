@@ -20,7 +20,7 @@ from epochwise.config.schema import OWN_PARAMETERS, is_parameter, parameter_keys
 from epochwise.pipeline.directories import pipeline_run, run_directories
 from epochwise.pipeline.model_record import record_of_model
 from epochwise.runs.directory import MEASURED, RunDirectory
-from epochwise.runs.record import RunRecord
+from epochwise.runs.record import FAILED, FINISHED, KILLED, RUNNING, RunRecord
 from epochwise.sweeps.table import SHORT_ID
 
 Value = str | int | float | None
@@ -29,6 +29,7 @@ COLUMNS = ("run", "name", "status", "started", "epochs", *MEASURED, "directory",
 SHOWN = ("run", "name", "status", "started", "val_accuracy", "test_accuracy", "published", "directory")  # in the table
 DISPENSABLE = ("published", "started", "test_accuracy", "status", "name")  # a narrow terminal lacks the first
 TO_THE_LEFT = ("run", "name", "status", "directory", "published")
+STATUSES = (FINISHED, RUNNING, FAILED, KILLED)
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
     **{"=": operator.eq, "<": operator.lt, ">": operator.gt},
@@ -53,7 +54,12 @@ class Condition:
         key, comparison, value = parts.groups()
         if key == OWN_PARAMETERS or not (key in COLUMNS or is_parameter(key)):
             raise InputError(f"{text}: {unknown_key(key, (*COLUMNS, *parameter_keys()))}")
-        return Condition(key, comparison, _number(value) if key in COLUMNS else _typed(value))
+        typed = _number(value) if key in COLUMNS else _typed(value)
+        if key == "status" and value not in STATUSES:
+            raise InputError(f"{text}: a status is one of {', '.join(STATUSES)}")
+        if key in ("epochs", *MEASURED) and isinstance(typed, str):
+            raise InputError(f"{text}: {key} is a number")
+        return Condition(key, comparison, typed)
 
     def is_met_by(self, value: Value) -> bool:
         """Numbers are compared as numbers, all else as text; what a run does not have meets no condition but `!=`."""

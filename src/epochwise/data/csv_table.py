@@ -136,9 +136,26 @@ def _read_header(path: Path) -> Header:
             f"prepare.source: {path} has the columns {listed(fields)}; there must be one for the label and one for "
             "each pixel"
         )
+    if _are_mangled(fields):
+        raise InputError(
+            f"prepare.source: {path} has lost its first image: a program has taken its values for the names of columns "
+            f"({listed(fields[:4])} …); write the table again from its source, with header=None"
+        )
     names = fields if _are_names(fields) else []
     row_numbers = bool(names) and names[0].lower() in ROW_NUMBERS
     return Header(delimiter, len(fields), names, _label_column(path, names), row_numbers, empty + bool(names))
+
+
+def _are_mangled(fields: list[str]) -> bool:
+    """Whether these are values that pandas has made different from each other: 0, 0.1, 0.2 … for three times 0."""
+    numbered = [match for match in (re.fullmatch(r"(\d+)\.(\d+)", each) for each in fields) if match]
+    repeated: dict[str, list[str]] = {}
+    for match in numbered:
+        repeated.setdefault(match[1], []).append(match[2])
+    counted_up = all(
+        suffixes == [str(place) for place in range(1, len(suffixes) + 1)] for suffixes in repeated.values()
+    )
+    return len(numbered) > len(fields) / 2 and counted_up
 
 
 def _are_names(fields: list[str]) -> bool:
@@ -148,6 +165,8 @@ def _are_names(fields: list[str]) -> bool:
     counts = list(range(numbers[0], numbers[0] + len(numbers))) if numbers else []
     if len(numbers) >= FEWEST_COLUMNS - 1 and len(fields) - len(numbers) <= 2 and numbers == counts:
         return True  # as pandas writes them: label,0,1,2,…
+    if len(words) == 1 and len(words[0]) == 1 and words[0] in (fields[0], fields[-1]):
+        return False  # a letter beside numbers is a label, even y
     return len(words) > len(fields) / 2 or any(word.lower() in LABEL_NAMES for word in words)
 
 

@@ -11,7 +11,7 @@ from epochwise.pipeline.model_record import record_of_model, restore_pipeline_re
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 
-SHORTENED = re.compile("[0-9a-f]{4,31}")  # the start of an id: of fewer characters it would often not be unique
+SHORTENED = re.compile("[0-9a-f]{1,31}")  # the start of an id
 MAX_NAMED = 5  # runs in a message
 
 

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from epochwise.common.errors import RunError
 from epochwise.common.paths import display_path
-from epochwise.config.schema import parameters
+from epochwise.config.schema import OWN_PARAMETERS, parameters
 from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, prepared_for
 from epochwise.pipeline.recorded_run import print_result, recorded_run, run_name
 from epochwise.runs.directory import RunDirectory
@@ -47,8 +47,10 @@ def run_configuration(
 def _plan(cfg: DictConfig, directory: Path) -> str:
     """What is going to be run, in a line."""
     train = cfg.train
-    how = f"batches of {train.batch_size}, learning rate {train.learning_rate:g}, {train.precision}, seed {cfg.seed}"
-    what = f"{train.epochs} epochs on {cfg.prepare.source}: {_network(cfg.model)}"
+    how = f"{train.optimizer}, batches of {train.batch_size}, learning rate {train.learning_rate:g}, {train.precision}"
+    augmented = "augmented, " if any(train.augment.values()) else ""
+    how += f", {augmented}seed {cfg.seed}"
+    what = f"{train.epochs} epoch{'s' * (train.epochs != 1)} on {cfg.prepare.source}: {_network(cfg.model)}"
     return f"{what}, {how}; in {display_path(directory)}"
 
 
@@ -57,4 +59,5 @@ def _network(model: DictConfig) -> str:
     if is_own(model.network):
         return " ".join([model.network, *(f"{name}={value}" for name, value in model.parameters.items())])
     filters = f"{model.filters[0]} and {model.filters[1]} filters of {model.kernel_size}×{model.kernel_size}"
-    return f"{filters}, dropout {model.conv_dropout:g} and {model.dense_dropout:g}"
+    unused = f" (without {OWN_PARAMETERS}, which are for an own network)" if model.parameters else ""
+    return f"{filters}, dropout {model.conv_dropout:g} and {model.dense_dropout:g}{unused}"
