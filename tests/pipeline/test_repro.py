@@ -59,6 +59,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "reports/mistakes.json",
         "reports/mistakes.png",
         "reports/random_digit.png",
+        "reports/validation_predictions.csv",
     }
     record = read_json(reproduced.path / "models/run.json")
     assert list(record) == [
