@@ -1,6 +1,6 @@
 """How many pictures of each kind `epochwise predict` reads right: made pictures of paper, light, pens and files.
 
-    python benchmarks/photos.py [--model models] [--each 20] [--seed 0] [--keep FOLDER]
+    python benchmarks/photos.py [--model models] [--each 20] [--plain 300] [--seed 0] [--keep FOLDER]
 
 The digits are test images of MNIST, drawn large, and glyphs of Matplotlib's fonts, by turns. A picture counts as
 answered if it is read right or has a hint. First come test images put as ink of any size anywhere on paper, as noisy
@@ -24,7 +24,6 @@ from epochwise.commands.photos.reading import read_photo
 from epochwise.commands.predict import Sample, class_names_of, prediction_of, style_of_run, test_images_of
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Oblique")
-PLAIN = 300  # test images on paper
 
 Rng = np.random.Generator
 Glyph = Callable[[int], np.ndarray]  # from a height in pixels to ink in 0…1
@@ -446,10 +445,12 @@ def save(made: Image.Image | tuple[str, bytes], folder: Path, name: str) -> Path
     return path
 
 
-def make_pictures(folder: Path, images: np.ndarray, labels: np.ndarray, each: int, seed: int) -> list[tuple]:
+def make_pictures(
+    folder: Path, images: np.ndarray, labels: np.ndarray, each: int, plain: int, seed: int
+) -> list[tuple]:
     """Write the pictures; return kind, path and truth of each."""
     rng, made = np.random.default_rng(seed), []
-    for number in range(PLAIN):
+    for number in range(plain):
         index = int(rng.integers(len(images)))
         path = save(placed_on_paper(rng, images[index, ..., 0]), folder, f"{number:03}_plain_{labels[index]}")
         made.append(("plain", path, int(labels[index])))
@@ -469,6 +470,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models"))
     parser.add_argument("--each", type=int, default=20, help="pictures of each kind")
+    parser.add_argument("--plain", type=int, default=300, help="test images on paper")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the pictures")
     options = parser.parse_args()
@@ -476,7 +478,7 @@ def main() -> None:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         images, labels = test_images_of(run)
-        pictures = make_pictures(folder, images, labels.argmax(axis=1), options.each, options.seed)
+        pictures = make_pictures(folder, images, labels.argmax(axis=1), options.each, options.plain, options.seed)
         style, names = style_of_run(run), class_names_of(run)
         readings = [read_photo(path, path.name, style) for _, path, _ in pictures]
         from epochwise.training.model_file import load_model

@@ -1,6 +1,7 @@
 """A user's picture, made to look like the images that the model was trained on, or called doubtful."""
 
 import io
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -203,6 +204,15 @@ def test_a_sheet_that_was_cut_out_is_paper_all_over(images, read):
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".gif", ".tif", ".pgm"])
 def test_the_usual_formats_are_read(images, read, suffix):
     assert is_the_letter(read(paper(letter()), suffix).image, images[0])
+
+
+def test_heic_is_read_with_its_library_and_named_without(images, style, read, tmp_path, monkeypatch):
+    library = pytest.importorskip("pillow_heif")
+    library.register_heif_opener()
+    assert is_the_letter(read(paper(letter()), ".heic").image, images[0])
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match=r"p.heic: HEIC needs pillow-heif: pip install pillow-heif"):
+        read_photo(tmp_path / "p.heic", "p.heic", style)
 
 
 def test_of_an_animation_the_first_frame_is_read(images, read):
