@@ -21,7 +21,7 @@ def records(project, pattern: str) -> list[dict]:
     return [read_json(path) for path in sorted(project.path.glob(pattern))]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_edit_of_params_yaml_takes_it_through_pipeline_and_commands(project):
     project.edit("params.yaml", "network: writeup ", f"network: {NETWORK} ")
     project.edit("params.yaml", "parameters: {} ", "parameters: {width: 4, blocks: 1} ")

@@ -30,7 +30,7 @@ def records(project: Project) -> list[dict]:
     return [json.loads(path.read_text()) for path in project.path.glob("multirun/*/*/*/run.json")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_search_ends_as_an_unbroken_one_with_other_workers(project, tmp_path):
     unbroken = Project(shutil.copytree(project.path, tmp_path / "unbroken", symlinks=True))
     printed = unbroken.ok(*HALVING)
