@@ -101,7 +101,7 @@ def test_a_sweeps_links_show_its_table_its_curves_and_its_comparison(project, tm
     columns += ["val_accuracy", "best_val_accuracy", "best_epoch", "test_accuracy"]
     with served(project) as here:
         table, curves = (
-            here(re.search(rf"^{title} (http\S+)$", output, re.MULTILINE).group(1)) for title in ("runs", "curves")
+            here(re.search(rf"^{title} (http\S+)", output, re.MULTILINE).group(1)) for title in ("runs", "curves")
         )
         document = assert_shown(table, tmp_path, (*names, *columns, "epochs_reused", "Sort"))
         cells = re.findall(r'aria-colindex="(\d+)" col-id="(?:params|metrics)\.`([^`]+)`"', document)

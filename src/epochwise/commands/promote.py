@@ -132,6 +132,9 @@ def _write_params(wanted: dict[str, Any], data_sha256: str, write_data: bool) ->
     path, yaml = find_root() / "params.yaml", YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 1000
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     crlf = b"\r\n" in path.read_bytes()
     content = yaml.load(path.read_text(encoding="utf-8"))
     changed, left_out = [], []
