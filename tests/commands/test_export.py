@@ -19,7 +19,10 @@ def test_onnx_gives_the_same_predictions(project, tensors, precision, tolerance)
     record = run.read_record()
     done = project.cli("export", record.run_id, "--out", "digits.onnx")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "model digits.onnx\n"
+    assert done.stdout.splitlines() == [
+        "model digits.onnx",
+        "input image: float32 N×8×8×1 in 0…1 (pixels / 255); output: N×10 probabilities",
+    ]
     images, _ = prepared_for(run.read_config()).arrays("test")
     session = onnxruntime.InferenceSession(project.path / "digits.onnx")
     (given,) = session.get_inputs()

@@ -79,7 +79,7 @@ def test_each_point_is_a_run_directory_and_a_run_in_mlflow(swept, sweep):
         assert (record["run_id"], record["status"]) == (run.info.run_id, "FINISHED")
         assert run.data.tags["sweep.id"] == sweep.id
         assert {"best_val_accuracy", "best_epoch", "val_accuracy", "test_accuracy"} <= set(run.data.metrics)
-        assert len(run.data.params) == 8, "few, so that what varies is seen"
+        assert len(run.data.params) == 10, "few, so that what varies is seen"
         assert (sweep.folder / str(point.job) / "run.log").exists() == (name != "baseline")
 
 
