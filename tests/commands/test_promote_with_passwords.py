@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import Project, clean_environment, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # its server spends seconds on a request with a password
 
 SETTINGS = """\
 [mlflow]
