@@ -6,12 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from epochwise.commands.difference import difference, print_difference
+from epochwise.commands.find_named import find_named
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root, main_root
 from epochwise.common.tables import as_csv, as_json, as_markdown
-from epochwise.pipeline.directories import pipeline_run
-from epochwise.pipeline.find_run import find_run
-from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import find_sweep
 from epochwise.sweeps.leaderboard import make_leaderboard
@@ -28,7 +26,7 @@ def compare(wanted: Sequence[Path | str], form: str) -> None:
     """
     root = find_root()
     with ExitStack() as stack:
-        found = [_find(root, one, stack) for one in wanted] or [find_sweep(root, None)]
+        found = [_find(one, stack) for one in wanted] or [find_sweep(root, None)]
         runs = [one for one in found if isinstance(one, RunDirectory)]
         sweeps = [one for one in found if isinstance(one, SweepRecord)]
         if sweeps and not runs:
@@ -63,24 +61,16 @@ def _print_difference(one: RunDirectory, other: RunDirectory, form: str) -> None
         print_difference(found)
 
 
-def _find(root: Path, wanted: Path | str, stack: ExitStack) -> RunDirectory | SweepRecord:
-    if isinstance(wanted, Path):
-        folder = wanted.resolve()
-        if SweepRecord.exists(folder):
-            return SweepRecord.read(folder)
-        pipeline = pipeline_run()
-        run = pipeline if folder in (pipeline.path.resolve(), pipeline.evaluation.resolve()) else RunDirectory(folder)
-        restore_pipeline_record(run)
-        return run
-    known = find_run(wanted)
-    if known:
-        return known
+def _find(wanted: Path | str, stack: ExitStack) -> RunDirectory | SweepRecord:
+    """As `find_named`, but a run that only MLflow has is downloaded until `stack` closes."""
     try:
-        return find_sweep(root, wanted)
+        return find_named(wanted)
     except InputError as unknown:
+        if isinstance(wanted, Path):
+            raise
         scratch = RunDirectory(Path(stack.enter_context(TemporaryDirectory(prefix="epochwise-"))))
         try:
             fetch_run(main_root(), wanted, scratch.path)
         except InputError:
-            raise InputError(f"{wanted}: no run of this id or directory, here or in MLflow, and {unknown}") from unknown
+            raise unknown from None
         return scratch

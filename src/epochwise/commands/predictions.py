@@ -1,17 +1,15 @@
 """Predictions as text: a table on the terminal, csv or json."""
 
-import csv
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from epochwise.common.tables import as_csv, as_json, natural_width
+from epochwise.common.terminal import Terminal
+
 TABLE = "table"
-WIDEST = 10_000  # characters: wider than any table, to find out how wide one is
 DECIMALS = 6  # of a probability in csv and json
 
 
@@ -35,13 +33,7 @@ class Prediction:
 def as_text(rows: list[Prediction], form: str) -> str:
     """The rows as json, a list of objects, or as csv with a line of heads."""
     values = [_values(row) for row in rows]
-    if form == "json":
-        return json.dumps(values, indent=2) + "\n"
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(values[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(values)
-    return stream.getvalue()
+    return as_json(values) if form == "json" else as_csv(values, list(values[0]))
 
 
 def _values(row: Prediction) -> dict[str, object]:
@@ -56,21 +48,21 @@ def print_table(rows: list[Prediction]) -> None:
 
     Where the terminal is too narrow for the table, print each image's values on lines of their own.
     """
-    console = Console(highlight=False)
+    console = Terminal()
     table = Table(title=_title(rows))
     for head, _ in _cells(rows[0]):
         table.add_column(head, justify="left" if head == "hint" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for _, cell in _cells(row)))
-    needed = Console(width=WIDEST, height=1).measure(table).maximum
+    needed = natural_width(table)
     if not console.is_terminal:  # a file has no width
         console.width = max(console.width, needed)
     if needed <= console.width:
         console.print(table)
         return
-    console.print(_title(rows))
+    console.print(_title(rows), markup=False)
     for line in _listed(rows):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, markup=False)
 
 
 def _title(rows: list[Prediction]) -> str:

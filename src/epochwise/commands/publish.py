@@ -7,7 +7,7 @@ from typing import TypeVar
 from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.paths import display_path, find_root, main_root
-from epochwise.pipeline.directories import pipeline_run, run_directories
+from epochwise.pipeline.directories import pipeline_run, run_directories, run_in
 from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RUNNING
@@ -60,11 +60,10 @@ def publish(folders: list[Path]) -> None:
 
 
 def _as_run(folder: Path) -> RunDirectory:
-    """The run in a folder. The pipeline's has its evaluation in reports/."""
-    run = pipeline_run()
+    """The run in a folder. Raises InputError if there is no such folder."""
     if not folder.is_dir():
         raise InputError(f"{display_path(folder)}: no directory of a run or a sweep")
-    return run if folder.resolve() == run.path.resolve() else RunDirectory(folder)
+    return run_in(folder)
 
 
 def _runs_of(sweep: SweepRecord, root: Path) -> list[RunDirectory]:

@@ -4,17 +4,17 @@ import errno
 from contextlib import suppress
 from pathlib import Path
 
+from epochwise.commands.find_named import find_named
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_bytes
 from epochwise.common.paths import display_path, find_root
 from epochwise.pipeline.directories import pipeline_run, run_directories
-from epochwise.pipeline.find_run import find_run
 from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.report.content import report_of_run
 from epochwise.report.page import render
 from epochwise.runs.directory import REPORT, RunDirectory
 from epochwise.sweeps import leaderboard_files
-from epochwise.sweeps.directory import find_sweep, known_sweeps
+from epochwise.sweeps.directory import known_sweeps
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.record import SweepRecord
 
@@ -28,7 +28,7 @@ def report(wanted: Path | str | None, out: Path | None) -> None:
     InputError if there is no such sweep or run, if the run is not finished, or if the file may not be written.
     """
     root = find_root()
-    found = _latest(root) if wanted is None else _find(root, wanted)
+    found = _latest(root) if wanted is None else find_named(wanted)
     if isinstance(found, SweepRecord):
         content, path = leaderboard_files.sweep_report(make_leaderboard(root, found)), found.folder / REPORT
     else:
@@ -52,22 +52,6 @@ def _check_out(out: Path) -> None:
         raise InputError(f"--out must be a .html in a folder that exists, got {out}")
     if out.is_file() and MARK not in out.read_bytes():
         raise InputError(f"--out {out}: holds another page than a report; name another file")
-
-
-def _find(root: Path, wanted: Path | str) -> RunDirectory | SweepRecord:
-    if isinstance(wanted, Path):
-        folder = wanted.resolve()
-        if SweepRecord.exists(folder):
-            return SweepRecord.read(folder)
-        pipeline = pipeline_run()
-        return pipeline if folder in (pipeline.path.resolve(), pipeline.evaluation.resolve()) else RunDirectory(folder)
-    run = find_run(wanted)
-    if run:
-        return run
-    try:
-        return find_sweep(root, wanted)
-    except InputError as error:
-        raise InputError(f"{wanted}: no run of this id or directory, and {error}") from error
 
 
 def _latest(root: Path) -> RunDirectory | SweepRecord:

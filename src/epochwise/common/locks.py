@@ -1,7 +1,7 @@
 """Locks between processes. The system releases a lock when its process ends, however that process ends.
 
-Who has to wait is told after some seconds for which file, and which process holds it. A file system that has no locks
-is an error: without them two processes could train the same epochs, or make the same database.
+After some seconds of waiting a line names the file and the process that holds it. A file system that has no locks is
+an error: without them two processes could train the same epochs, or make the same database.
 """
 
 import errno

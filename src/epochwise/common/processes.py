@@ -41,7 +41,7 @@ def _leave_terminal() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         with suppress(OSError):  # it is closed
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):  # os.isatty no longer tells, once the terminal is gone
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):  # os.isatty is false once the terminal is gone
                 os.dup2(nowhere, descriptor)
     os.close(nowhere)
 

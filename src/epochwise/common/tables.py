@@ -11,6 +11,8 @@ from rich.text import Text
 
 from epochwise.common.terminal import Terminal
 
+WIDEST = 10_000  # characters: wider than any table, to find out how wide one is
+
 
 def as_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
     """A line for each row, below a line with the columns' names."""
@@ -47,7 +49,7 @@ def print_table(
     for number in range(len(dispensable) + 1):
         left_out = dispensable[:number]
         table = _table(heads, lines, left_out, title, to_the_left)
-        width = _width(table)
+        width = natural_width(table)
         if not console.is_terminal:
             console.width = max(console.width, width)
         if width <= console.width:
@@ -77,7 +79,8 @@ def _table(
     return table
 
 
-def _width(table: Table) -> int:
+def natural_width(table: Table) -> int:
+    """How many characters a table needs if none of its cells is broken or cut."""
     console = Terminal()
-    console.width = 1000
+    console.width = WIDEST
     return console.measure(table).maximum

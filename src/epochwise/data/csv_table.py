@@ -35,7 +35,7 @@ class Header(NamedTuple):
     delimiter: str
     columns: int
     names: list[str]
-    label: int | None  # which column is the label; None if the names do not tell
+    label: int | None  # which column is the label; None if no name says so
     row_numbers: bool  # whether the first column counts the rows
     lines: int  # above the first row of values
 

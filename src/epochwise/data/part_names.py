@@ -23,7 +23,7 @@ class Role(NamedTuple):
 
 
 def role_of(name: str) -> Role:
-    """The role that the words of a name tell: `x_train`, `trainImages`, `emnist-letters-test-labels-idx1-ubyte`."""
+    """The role that the words of a name give: `x_train`, `trainImages`, `emnist-letters-test-labels-idx1-ubyte`."""
     words = _words(name)
     part = next((part for part, known in PARTS.items() if known & words), None)
     if NAMES & words and (LABELS | CLASSES) & words:

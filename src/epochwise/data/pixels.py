@@ -176,7 +176,7 @@ def _bit_depth_max(most: float) -> int:
 
 
 def _way_to_positive(least: float, most: float) -> str:
-    """How values below 0 become pixels, as far as their range tells."""
+    """How values below 0 become pixels, if their range leaves one way."""
     if least >= -1 and most <= 1:
         return "pixels are 0…255 or 0…1: (x + 1) / 2 turns -1…1 into 0…1"
     if least >= -128 and most <= 127 and float(least).is_integer() and float(most).is_integer():

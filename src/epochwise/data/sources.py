@@ -89,7 +89,7 @@ def content_identity(source: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _content_sha256(files: tuple[tuple[str, int, int, int, int], ...], base: str) -> str:
-    """SHA-256 over the names and contents of files. Their inodes, sizes and times tell when to read them again."""
+    """SHA-256 over the names and contents of files. They are read again when an inode, a size or a time has changed."""
     content = hashlib.sha256()
     for name, _, size, *_ in files:
         if size > SMALL:

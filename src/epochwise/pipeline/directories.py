@@ -23,6 +23,16 @@ def pipeline_run() -> RunDirectory:
     return RunDirectory(root / MODELS, root / REPORTS)
 
 
+def run_in(folder: Path) -> RunDirectory:
+    """The run in a directory. The pipeline's has its evaluation in reports/, which names it as well."""
+    pipeline = pipeline_run()
+    return (
+        pipeline
+        if folder.resolve() in (pipeline.path.resolve(), pipeline.evaluation.resolve())
+        else RunDirectory(folder)
+    )
+
+
 def run_directories(root: Path) -> Iterator[RunDirectory]:
     """The run directories of `epochwise run` and of sweeps, the latest first."""
     for name in RUN_FOLDERS:

@@ -55,7 +55,9 @@ class SweepRecord:
     link: str = ""  # to the sweep's runs in MLflow, once they are there
     published: str = ""  # the tracking server that has the sweep
     published_digest: str = ""  # sha256 of the leaderboard that this server has
-    changed: int = 0  # when its jobs were last begun or failed, in milliseconds since 1970: it tells the latest sweep
+    changed: int = (
+        0  # when jobs were last begun or failed, in milliseconds since 1970; the latest sweep has the largest
+    )
     search: dict[str, Any] = field(default_factory=dict)  # how a search chooses its points, see `search.Search`
 
     def run_directory(self, point: Point) -> RunDirectory:

@@ -71,7 +71,7 @@ def regret(root: Path, sweep: SweepRecord) -> Regret | None:
 
 
 def _last_rung(sweep: SweepRecord) -> list[Point]:
-    """All settings of a search through a grid on the last rung; none if this code cannot tell which runs they are."""
+    """All settings of a search through a grid on the last rung; none if this code does not know which runs they are."""
     search = Search.read(sweep)
     if search is None or search.proposals != GRID:
         return []

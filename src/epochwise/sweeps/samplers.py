@@ -1,6 +1,6 @@
 """Settings that one of Optuna's samplers draws: at random, or by TPE from what earlier settings have reached.
 
-Nothing is stored but the runs. A sampler with the same seed that is told the same results draws the same settings, so
+Nothing is stored but the runs. A sampler with the same seed and the same results draws the same settings, so
 the same command draws all of them again, finds their runs, and goes on.
 """
 

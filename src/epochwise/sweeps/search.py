@@ -2,8 +2,8 @@
 
 A search has brackets, and each bracket has rungs. A bracket is a number of settings that a proposer names: all of a
 grid, or some that a sampler draws. All of them are run to the first rung, some go on to the next (`halving`), and when
-the last rung is done the proposer is told and may name another bracket. Nothing is stored of these decisions: the same
-command finds the same ones again in the run directories, and goes on.
+the last rung is done the proposer gets the results and may name another bracket. Nothing is stored of these decisions:
+the same command finds the same ones again in the run directories, and goes on.
 """
 
 import hashlib

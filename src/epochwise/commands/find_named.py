@@ -1,0 +1,33 @@
+"""The run or the sweep that a user names by its id, by the start of that, or by its directory."""
+
+from pathlib import Path
+
+from epochwise.common.errors import InputError
+from epochwise.common.paths import find_root
+from epochwise.pipeline.directories import run_in
+from epochwise.pipeline.find_run import find_run
+from epochwise.pipeline.model_record import restore_pipeline_record
+from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.directory import find_sweep
+from epochwise.sweeps.record import SweepRecord
+
+
+def find_named(wanted: Path | str) -> RunDirectory | SweepRecord:
+    """What `wanted` names, a directory or an id. The record of the pipeline's run is brought in step with its model.
+
+    Raises InputError if no run and no sweep on disk has this id, or if several ids begin so. Whether a directory holds
+    a run is found out when it is read.
+    """
+    if isinstance(wanted, Path):
+        if SweepRecord.exists(wanted):
+            return SweepRecord.read(wanted.resolve())
+        run = run_in(wanted)
+        restore_pipeline_record(run)
+        return run
+    known = find_run(wanted)
+    if known:
+        return known
+    try:
+        return find_sweep(find_root(), wanted)
+    except InputError as error:
+        raise InputError(f"{wanted}: no run of this id or directory, and {error}") from error
