@@ -134,3 +134,16 @@ def test_that_the_best_setting_was_found_on_other_data_is_said(tmp_path, capsys,
     print_leaderboard(make_leaderboard(tmp_path, sweep))
     line = "its data is not that of params.yaml but prepare.source=digits; --params --data takes that, too"
     assert (line in capsys.readouterr().out.splitlines()) == said
+
+
+def test_a_damaged_file_of_one_run_of_a_search_leaves_the_leaderboard(tmp_path):
+    """What was decided is then not shown, and the reason is."""
+    points = [point(job, model__dense_dropout=job / 10, train__epochs=1) for job in range(2)]
+    search = {"proposals": "grid", "rungs": [1, 2], "eta": 2, "keep_ties": True, "candidates": ""}
+    sweep = make_sweep(tmp_path, ["train.epochs", "model.dense_dropout"], *points, search=search)
+    for job in range(2):
+        finish(sweep.folder / str(job), job, 0.9, epochs=1)
+        (sweep.folder / str(job) / "validation_predictions.csv").write_text("actual,predicted\n1")
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    assert len(leaderboard.settings) == 2 and leaderboard.decisions == []
+    assert any("which settings went on is not shown: " in line for line in footer(leaderboard))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FAILED, RunRecord
@@ -66,6 +67,7 @@ class Leaderboard:
     superseded: list[RunDirectory] = field(default_factory=list)  # of a search: on rungs below those shown
     decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
     regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes, once it has
+    undecided: str = ""  # why it is not known what a search decided: a file of one of its runs is damaged
 
     @property
     def keys(self) -> list[str]:
@@ -121,8 +123,12 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
     settings.sort(key=lambda setting: (_rung(shown, setting), -setting.mean("val_accuracy"), setting.mean("val_loss")))
     ranked = {result.run for setting in settings for result in setting.results}
     superseded = [run for run in results if run not in ranked]
-    decided, missed = decisions(root, shown), [] if others else regrets(root, sweep)
-    return Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed)
+    decided, missed, undecided = list[Decision](), list[Regret](), ""
+    try:
+        decided, missed = decisions(root, shown), [] if others else regrets(root, sweep)
+    except InputError as error:  # one damaged file must not cost the leaderboard of all other runs
+        undecided = str(error)
+    return Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed, undecided)
 
 
 def _furthest(settings: Sequence[Setting]) -> list[Setting]:

@@ -75,8 +75,10 @@ def notes(leaderboard: Leaderboard) -> list[str]:
 
 
 def problems(leaderboard: Leaderboard) -> list[str]:
-    """The points that failed, with the reason, and those that were not run."""
+    """The points that failed, with the reason, those that were not run, and what keeps a search from being read."""
     lines = [f"failed: {name}: {reason}" for name, reason in leaderboard.failures]
+    if leaderboard.undecided:
+        lines.append(f"which settings went on is not shown: {leaderboard.undecided}")
     if leaderboard.missing:
         lines.append(f"not run yet: {'; '.join(leaderboard.missing)}; the same command runs what is missing")
     return lines
