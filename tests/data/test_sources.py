@@ -177,6 +177,26 @@ def test_arrays_in_files_of_their_own_are_read(tmp_path, arrays):
     np.testing.assert_array_equal(load(tmp_path).images.y_test, arrays["y_test"])
 
 
+def test_two_files_for_one_array_and_several_arrays_in_one_file_are_refused(tmp_path, arrays):
+    for key, values in arrays.items():
+        np.save(tmp_path / f"{key}.npy", values)
+    np.savez(tmp_path / "x_train.npz", arrays["x_train"])
+    with pytest.raises(InputError, match="holds x_train.np. and x_train.np., which may be the same array"):
+        load(tmp_path)
+    (tmp_path / "x_train.npy").unlink()
+    np.savez(tmp_path / "x_train.npz", arrays["x_train"], arrays["x_test"])
+    with pytest.raises(InputError, match="x_train.npz holds 2 arrays"):
+        load(tmp_path)
+
+
+def test_validation_files_of_an_idx_folder_are_not_used_and_that_is_noted(idx_folder, arrays):
+    for kind, key in (("images", "x_test"), ("labels", "y_test")):
+        (idx_folder / f"valid-{kind}-idx").write_bytes(idx(arrays[key]))
+    source = load(idx_folder)
+    assert len(source.images.x_train) == 40 and len(source.images.x_test) == 8
+    assert any("valid-images-idx" in note and "not used" in note for note in source.notes)
+
+
 def test_names_of_classes_belong_to_one_file_before_they_belong_to_the_folder(tmp_path, arrays):
     np.savez(tmp_path / "one.npz", **arrays)
     np.savez(tmp_path / "two.npz", **arrays)

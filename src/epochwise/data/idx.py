@@ -55,13 +55,14 @@ class IdxFolder:
         chosen = {role: _one_of(folder, paths) for role, paths in by_role.items()}
         if set(chosen) != {("", "images"), ("", "labels")}:
             _check_complete(folder, chosen)
-        return IdxFolder(folder, chosen, tuple(path for path in entries if path not in found))
+        used = {role: path for role, path in chosen.items() if role in _ORDER}
+        others = [path for role, paths in by_role.items() if role not in used for path in paths]  # for validation
+        return IdxFolder(folder, used, tuple(path for path in entries if path not in found or path in others))
 
     @property
     def files(self) -> list[Path]:
         """The files in the order of IDX_FILES."""
-        order = (("", "images"), ("", "labels"), *_ROLES)
-        return [self.by_role[role] for role in order if role in self.by_role]
+        return [self.by_role[role] for role in _ORDER if role in self.by_role]
 
     def read(self, options: ReadOptions) -> RawImages:
         arrays = {role: read_idx(path) for role, path in self.by_role.items()}
@@ -72,6 +73,7 @@ class IdxFolder:
 
 
 _ROLES: tuple[Roles, ...] = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
+_ORDER: tuple[Roles, ...] = (("", "images"), ("", "labels"), *_ROLES)
 
 
 def is_idx(path: Path) -> bool:

@@ -54,7 +54,14 @@ class NpyFolder:
 
     def read(self, options: ReadOptions) -> RawImages:
         """Raises InputError if a file is damaged, or if the names of the files do not say what they are."""
-        by_name = {path.stem: path for path in self.files}
+        by_name: dict[str, Path] = {}
+        for path in self.files:
+            other = by_name.setdefault(path.stem, path)
+            if other is not path:
+                raise InputError(
+                    f"prepare.source: {self.folder} holds {other.name} and {path.name}, which may be the same array or "
+                    "not; keep one"
+                )
         check_unpacked_size(self.folder, sum(path.stat().st_size for path in self.files))
         return _arranged(list(by_name), lambda name: _read_one(by_name[name]), self.folder)
 
@@ -65,8 +72,12 @@ def _read_one(path: Path) -> np.ndarray:
             with zipfile.ZipFile(path) as members:
                 check_unpacked_size(path, sum(member.file_size for member in members.infolist()))
             with np.load(path, allow_pickle=False) as archive:
-                (key,) = archive.files
-                return np.asarray(archive[key])
+                if len(archive.files) != 1:
+                    raise InputError(
+                        f"prepare.source: {path} holds {len(archive.files)} arrays ({listed(archive.files)}), where "
+                        "each file of a folder holds one; name this file itself as the source, or move it away"
+                    )
+                return np.asarray(archive[archive.files[0]])
         return np.asarray(np.load(path, allow_pickle=False))
     except InputError:
         raise
