@@ -10,6 +10,7 @@ from epochwise.commands.find_named import find_named
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root, main_root
 from epochwise.common.tables import as_csv, as_json, as_markdown
+from epochwise.common.wording import counted
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import find_sweep
 from epochwise.sweeps.leaderboard import make_leaderboard
@@ -39,13 +40,9 @@ def compare(wanted: Sequence[Path | str], form: str) -> None:
             _print_difference(runs[0], runs[1], form)
         else:
             raise InputError(
-                f"compare takes sweeps, or two runs; got {_counted(len(sweeps), 'sweep')} and "
-                f"{_counted(len(runs), 'run')}; `epochwise report RUN` shows one run, `epochwise runs` lists all"
+                f"compare takes sweeps, or two runs; got {counted(len(sweeps), 'sweep')} and "
+                f"{counted(len(runs), 'run')}; `epochwise report RUN` shows one run, `epochwise runs` lists all"
             )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_difference(one: RunDirectory, other: RunDirectory, form: str) -> None:

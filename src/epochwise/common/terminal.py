@@ -1,4 +1,4 @@
-"""What is printed on a terminal: tables, progress bars, and how a duration is written."""
+"""The terminal that tables and progress bars are printed on."""
 
 from rich.console import Console
 
@@ -12,8 +12,3 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Raise the BrokenPipeError of a reader that has gone, as print does; rich would exit with 1."""
         raise  # rich calls this where it handles the error
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `27 s`: one decimal where a whole number would say little."""
-    return f"{seconds:.{0 if seconds >= 9.95 else 1}f} s"

@@ -94,8 +94,3 @@ def listed(items: Iterable[object], most: int = 5) -> str:
     """The first `most` of some items, with commas between them, and how many more there are."""
     texts = [str(item) for item in items]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 picture`, `1,200 pictures`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from epochwise.common.errors import RunError
 from epochwise.common.files import file_digest, write_bytes
 from epochwise.common.paths import find_root, main_root
-from epochwise.common.terminal import duration
+from epochwise.common.wording import duration
 from epochwise.config.limits import check_network
 from epochwise.config.schema import is_parameter, parameters
 from epochwise.data.prepared import PreparedData

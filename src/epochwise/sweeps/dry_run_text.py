@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from epochwise.common.paths import display_path
+from epochwise.common.wording import counted
 from epochwise.sweeps.cores import worker_count
 from epochwise.sweeps.dry_run import Bounds, DryRun, PlannedJob
 from epochwise.sweeps.pace import Pace, kind
@@ -15,14 +16,14 @@ def text(plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int, max_g
     lines = ["dry run: nothing is run", *map(_job, plan.jobs)]
     for rung in plan.later:
         lines.append(
-            f"later: {_between(rung.settings, 'setting')} to {_count(rung.epochs, 'epoch')}: "
+            f"later: {_between(rung.settings, 'setting')} to {counted(rung.epochs, 'epoch')}: "
             f"{_between(rung.to_train, 'epoch')} to train"
         )
     threads = [planned.job.threads for planned in plan.to_run if planned.job]
     workers = worker_count(n_jobs, threads) if threads else 1
     finished = sum(bool(planned.finished) for planned in plan.jobs)
-    runs = f"{_count(len(plan.jobs), 'job')}, {finished} finished; {_between(plan.runs, 'run')} to run"
-    lines.append(f"{runs} on {_count(workers, 'worker')}: {_between(plan.epochs, 'epoch')} to train")
+    runs = f"{counted(len(plan.jobs), 'job')}, {finished} finished; {_between(plan.runs, 'run')} to run"
+    lines.append(f"{runs} on {counted(workers, 'worker')}: {_between(plan.epochs, 'epoch')} to train")
     return [*lines, _time(plan, found, workers), _disk(plan, found, root, max_gb)] if plan.runs[1] else lines
 
 
@@ -53,7 +54,8 @@ def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
     now = max(sum(seconds) / workers, *seconds)
     bounds = sorted({_duration(now + more) for more in later}, key=len)
     pace = f"an epoch takes {epoch:.1f} s, and a run {around:.1f} s beside its training"
-    return f"time: about {' to '.join(bounds)}; {pace}, as in {_count(sum({p.runs for p in paces}), 'run')} here"
+    runs = sum({id(one): one.runs for one in paces}.values())  # of each kind once
+    return f"time: about {' to '.join(bounds)}; {pace}, as in {counted(runs, 'run')} here"
 
 
 def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, max_gb: float) -> str:
@@ -71,11 +73,7 @@ def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, max_gb: float) ->
 
 def _between(bounds: Bounds, noun: str) -> str:
     least, most = bounds
-    return _count(most, noun) if least == most else f"at least {least} and at most {_count(most, noun)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return counted(most, noun) if least == most else f"at least {least} and at most {counted(most, noun)}"
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
-from epochwise.common.terminal import Terminal, duration
+from epochwise.common.terminal import Terminal
+from epochwise.common.wording import counted, duration
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.directory import log_file
 from epochwise.sweeps.scheduler import Job, count_untrained
@@ -100,17 +101,13 @@ class SweepProgress:
 def _plan(jobs: Sequence[Job], finished: int, workers: int) -> str:
     """A sentence on what is going to be run."""
     total, alone = len(jobs) + finished, sum(job.epochs for job in jobs)
-    runs = _count(total, "run")
+    runs = counted(total, "run")
     if not jobs:
         return f"{runs}, already finished"
-    untrained, on = count_untrained(jobs), f"on {_count(workers, 'worker')}"
+    untrained, on = count_untrained(jobs), f"on {counted(workers, 'worker')}"
     sharing = f" ({alone} if no epochs were shared)" if alone != untrained else ""
     what = f", {finished} of them already finished; {len(jobs)} to run {on}" if finished else f" {on}"
-    return f"{runs}{what}: {_count(untrained, 'epoch')} to train{sharing}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{runs}{what}: {counted(untrained, 'epoch')} to train{sharing}"
 
 
 def _time_left(seconds: float) -> str:

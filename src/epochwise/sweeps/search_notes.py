@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from epochwise.common.wording import counted
 from epochwise.evaluation.paired_test import LEVEL
 from epochwise.report.charts import shown
 from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
@@ -37,7 +38,7 @@ def setting_name(sweep: SweepRecord, entry: Entry) -> str:
 def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) -> str:
     bracket = f"bracket {decision.bracket + 1}, " if several_brackets else ""
     settings = len(decision.ranked) + len(decision.diverged)
-    text = f"{bracket}after {epochs(decision.epochs)}: {len(decision.best)} of {settings} settings went on"
+    text = f"{bracket}after {counted(decision.epochs, 'epoch')}: {len(decision.best)} of {settings} settings went on"
     named = {entry.key: setting_name(sweep, entry) for entry in decision.ranked}
     if decision.ties:
         ties = [f"{named[key]} (p = {chance:.2f})" for key, chance in decision.ties.items()]
@@ -53,16 +54,18 @@ def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) ->
 
 def _regret(regret: Regret) -> str:
     searched, grid = regret.epochs_searched, regret.epochs_of_grid
-    last = regret.winner.points[0].parameters[RUNG_KEY]
+    last = counted(regret.winner.points[0].parameters[RUNG_KEY], "epoch")
     fewer = f"{grid / searched:.1f} times fewer"
-    cost = f"successive halving (sweep {regret.sweep.id}) took {searched} of the grid's {epochs(grid)}, {fewer}"
+    cost = (
+        f"successive halving (sweep {regret.sweep.id}) took {searched} of the grid's {counted(grid, 'epoch')}, {fewer}"
+    )
     if regret.best is regret.winner:
-        return f"{cost}, and missed nothing: its winner is the best of all settings after {epochs(last)}"
+        return f"{cost}, and missed nothing: its winner is the best of all settings after {last}"
     best, winner = (setting_name(regret.sweep, entry) for entry in (regret.best, regret.winner))
     less = regret.best.val_accuracy - regret.winner.val_accuracy
-    dropped = f"dropped after {epochs(regret.dropped_at)}" if regret.dropped_at else "not dropped"
+    dropped = f"dropped after {counted(regret.dropped_at, 'epoch')}" if regret.dropped_at else "not dropped"
     return (
-        f"{cost}, and missed {best} ({dropped}): val_accuracy {regret.best.val_accuracy:.4f} after {epochs(last)}, "
+        f"{cost}, and missed {best} ({dropped}): val_accuracy {regret.best.val_accuracy:.4f} after {last}, "
         f"its winner {winner} has {less:.4f} less{_chance(regret.chance)}"
     )
 
@@ -71,10 +74,6 @@ def _chance(chance: float | None) -> str:
     if chance is None:
         return ""
     return f", {'within' if chance >= LEVEL else 'more than'} chance (p = {chance:.2g}, {TEST})"
-
-
-def epochs(number: int) -> str:
-    return f"{number} epoch{'' if number == 1 else 's'}"
 
 
 def listed(names: Sequence[str]) -> str:
