@@ -220,6 +220,10 @@ OTHER_VALUES = {  # another value for every parameter that decides a training, b
     "prepare.validation_size": "200",
     "prepare.train_size": "600",
     "prepare.split_seed": "1",
+    "prepare.test_size": "300",
+    "prepare.pixel_max": "510.0",
+    "prepare.image_size": "10",
+    "prepare.transpose": "true",
     "model.network": "networks/residual.py:build",
     "model.parameters": "{width:6}",
     "model.filters": "[32,63]",
@@ -250,6 +254,8 @@ OTHER_VALUES = {  # another value for every parameter that decides a training, b
 SGD = ["train.epochs=1", "train.optimizer=sgd"]
 BESIDE = {  # what must be set for a parameter to have an effect
     "train.epochs": [],
+    "prepare.test_size": ["train.epochs=1", "prepare.source=one_set.npz"],
+    "prepare.pixel_max": ["train.epochs=1", "prepare.source=own.npz"],
     "model.parameters": ["train.epochs=1", "model.network=networks/residual.py:build"],
     "train.momentum": SGD,
     "train.nesterov": [*SGD, "train.momentum=0.5"],
@@ -264,6 +270,7 @@ def test_every_parameter_reaches_the_weights(trained, project):
     assert {*OTHER_VALUES, "train.threads"} == set(parameter_keys())
     raw = load_images("digits", Path())
     np.savez(project.path / "own.npz", **raw._replace(x_train=255 - raw.x_train)._asdict())
+    np.savez(project.path / "one_set.npz", x=255 - raw.x_train, y=raw.y_train)
     weights = {trained("train.epochs=1").weights}
     for key, value in OTHER_VALUES.items():
         beside = BESIDE.get(key, ["train.epochs=1"])
