@@ -164,7 +164,7 @@ def any_left(session: int) -> bool:
 
 def states(clone: Path) -> dict[Path, int]:
     """The inode of each kept state. An epoch that is trained again writes its state again, as a new file."""
-    return {path: path.stat().st_ino for path in clone.glob("trajectories/*/*.npz")}
+    return {path: path.stat().st_ino for path in clone.glob("trajectories/*/[0-9]*.npz")}
 
 
 def outcome(clone: Path) -> list[dict]:

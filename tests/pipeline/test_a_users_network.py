@@ -102,7 +102,7 @@ def test_killed_and_started_again_it_is_the_unbroken_run_to_the_bit(project):
     given = [*GIVEN, *AUGMENTED, "train.optimizer=sgd", "train.momentum=0.9", "train.epochs=12", "tracking=off"]
     command = ["epochwise", "run", *given, "hydra.run.dir=outputs/killed"]
     first = subprocess.Popen(command, env=clean_environment(), cwd=project.path, stdout=subprocess.DEVNULL)
-    wait_for(lambda: len(list(project.path.glob("trajectories/*/*.npz"))) >= 3, "three states")
+    wait_for(lambda: len(list(project.path.glob("trajectories/*/[0-9]*.npz"))) >= 3, "three states")
     first.send_signal(signal.SIGKILL)
     first.wait()
     project.ok(*command)
