@@ -505,7 +505,7 @@ RUN_DIRECTORIES = [
     Case(
         "history.csv without rows", run_directory("outputs/a/b", history__csv=HISTORY_HEADER), PROMOTE, "not a history"
     ),
-    Case("no run to publish", nothing, PUBLISH, "a run: no directory of a run or a sweep"),
+    Case("no run to publish", nothing, PUBLISH, "a run: no run of this id or directory"),
     Case("a run that lacks what MLflow shows", run_directory("a run"), PUBLISH, "lacks token, name, started"),
     Case("an unknown run", nothing, ("promote", "nope"), "nope: no run with a model here or in MLflow"),
     Case("an unknown run again", nothing, ("reproduce", "nope"), "nope: no run"),

@@ -265,16 +265,17 @@ def promote(
 
 
 @epochwise.command("publish", short_help="Log to MLflow what it lacks of the runs on disk.")
-@click.argument("folders", nargs=-1, metavar="[RUN_DIR]...")
+@click.argument("wanted", nargs=-1, metavar="[SWEEP|RUN]...", shell_complete=_completer("complete_reports"))
 @in_project
-def publish(folders: tuple[str, ...], typed_in: Path) -> None:
+def publish(wanted: tuple[str, ...], typed_in: Path) -> None:
     """Log to MLflow what it lacks of the runs on disk.
 
-    RUN_DIR is a run's or a sweep's directory, or models for the pipeline's run; without one, all runs are published.
+    SWEEP|RUN is an id, which may be shortened, or a directory; models is the pipeline's run. Without one, all runs are
+    published.
     """
     from epochwise.commands.publish import publish
 
-    publish([(typed_in / folder).resolve() for folder in folders])
+    publish([found for one in wanted if (found := _path_or_id(typed_in, one))])
 
 
 @epochwise.command("reproduce", short_help="Train a run again from nothing and compare.")

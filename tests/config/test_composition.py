@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from epochwise.common.errors import InputError
 from epochwise.config import overrides
-from epochwise.config.compose import as_overrides, load
+from epochwise.config.compose import as_overrides, hydra_settings, load
 from epochwise.config.schema import BEFORE, OWN_PARAMETERS, leaf_keys, parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data
 
@@ -14,8 +14,18 @@ REFUSED = {
     "model.dense_dropout=1.0": "model.dense_dropout must be in [0, 1), got 1.0 (command line)",
     "model.conv_dropout=-0.1": "model.conv_dropout must be in [0, 1), got -0.1 (command line)",
     "train.epochs=0": "train.epochs must be in 1…2147483647, got 0 (command line)",
-    "train.epochs=abc": "train.epochs: Value 'abc' of type 'str' could not be converted to Integer",
-    "train.epochs=1.5": "train.epochs: Value '1.5' of type 'float' could not be converted to Integer",
+    "train.epochs=abc": "configuration: train.epochs must be a whole number, got 'abc'",
+    "train.epochs=1.5": "configuration: train.epochs must be a whole number, got '1.5'",
+    "train.learning_rate=[1]": "configuration: train.learning_rate must be a number, got '[1]'",
+    "train.reuse=maybe": "configuration: train.reuse must be true or false, got 'maybe'",
+    "prepare.source=[1]": "configuration: prepare.source must be a text, got '[1]'",
+    "model.filters=3": "configuration: model.filters must be a list, such as [1,2], got a value of type int",
+    "prepare=3": "configuration: prepare must be a mapping with keys of its own, got 3",
+    "model.parameters=3": "configuration: model.parameters must be a mapping with keys of its own",
+    "model.parameters=[1]": "configuration: model.parameters must be a mapping with keys of its own",
+    "train.epochs=null": "configuration: train.epochs must have a value, got null",
+    "~train.epochs": "configuration: train.epochs cannot be removed; every parameter has a value",
+    "hydra=3": "command line: unknown key hydra",
     "train.batch_size=0": "train.batch_size must be in 1…2147483647, got 0 (command line)",
     "train.learning_rate=nan": "train.learning_rate must be a number above 0, got nan (command line)",
     "train.learning_rate=inf": "train.learning_rate must be a number above 0, got inf (command line)",
@@ -45,7 +55,6 @@ REFUSED = {
     "model.parameters.a-b=3": "model.parameters.a-b must be a name that an argument of a function can have",
     "model.parameters.a=null": "model.parameters.a must be true or false, a number, a text, or a list of these",
     "model.parameters.a={b:1}": "model.parameters.a must be true or false, a number, a text, or a list of these",
-    "model.parameters=3": "model.parameters: ",
     "train.optimizer=rmsprop": "train.optimizer must be adam or adamw or sgd, got 'rmsprop' (command line)",
     "train.momentum=0.9": "train.momentum must be 0 with train.optimizer=adam, which has none, got 0.9 (command line)",
     "train.nesterov=true": "train.nesterov must be false without train.momentum, got True (command line)",
@@ -60,7 +69,6 @@ REFUSED = {
     "~train": "configuration: ",
     "tracking=null": "configuration: ",
     "tracking.experiment=''": "tracking.experiment must be a name",
-    "hydra/launcher=nope": "Could not find 'hydra/launcher/nope'",
     "prepare.source='~nobody-of-this-name/x'": "prepare.source: no file or folder '~nobody-of-this-name/x'",
     f"prepare.source={'x' * 300}": "prepare.source: no file or folder",
     "prepare.validation_size=1495": "prepare.validation_size must be 0, or 10…1490 for the 1500 training images",
@@ -83,7 +91,7 @@ def test_refused_with_one_line_that_says_what_would_be_right(project, override):
     ("old", "new", "says"),
     [
         ("epochs: 2", "epoch: 2", "params.yaml: unknown key train.epoch; did you mean train.epochs?"),
-        ("epochs: 2", "epochs: two", "params.yaml: train.epochs: Value 'two'"),
+        ("epochs: 2", "epochs: two", "params.yaml: train.epochs must be a whole number, got 'two'"),
         ("epochs: 2", "epochs: 0", "train.epochs must be in 1…2147483647, got 0 (params.yaml)"),
         ("  epochs: 2", "", "configuration: lacks train.epochs; params.yaml gives every parameter a value"),
         ("epochs: 2", "epochs: 2\n  epochs: 3", "params.yaml: not readable"),
@@ -148,6 +156,12 @@ def test_the_fast_preset_does_not_depend_on_params_yaml(project):
     assert load([]).train.decay_every == 5
     assert load(["experiment=fast"]) == before
     assert (before.prepare.source, before.prepare.validation_size, before.train.epochs) == ("mnist", 5000, 3)
+
+
+@pytest.mark.parametrize("group", ["launcher", "sweeper"])
+def test_an_unknown_launcher_or_sweeper_is_named_with_those_that_there_are(project, group):
+    with pytest.raises(InputError, match=rf"^configuration: no hydra/{group}=nope; there is basic, \w+, "):
+        hydra_settings([f"hydra/{group}=nope"])
 
 
 def test_parameters_as_overrides_compose_to_the_same_configuration(project):

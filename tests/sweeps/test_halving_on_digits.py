@@ -23,7 +23,9 @@ def rows(project: Project) -> list[dict]:
 
 def states(project: Project) -> dict[Path, int]:
     """The inode of each kept state. An epoch that is trained again writes its state again, as a new file."""
-    return {path.relative_to(project.path): path.stat().st_ino for path in project.path.glob("trajectories/*/[0-9]*.npz")}
+    return {
+        path.relative_to(project.path): path.stat().st_ino for path in project.path.glob("trajectories/*/[0-9]*.npz")
+    }
 
 
 def records(project: Project) -> list[dict]:

@@ -195,8 +195,8 @@ def test_a_run_that_is_created_twice_while_it_is_logged_is_left_once(project, mo
 
 def test_publish_refuses_what_is_no_run_and_logs_the_others(project):
     run = untracked_run(project)
-    with pytest.raises(InputError, match="nowhere: no directory of a run or a sweep"):
-        publish([project.path / "nowhere"])
+    with pytest.raises(InputError, match="nowhere: no run of this id or directory"):
+        publish(["nowhere"])
     torn = run_directory(project, "another")
     torn.path.mkdir()
     write_json(torn.record, {"run_id": "x"})

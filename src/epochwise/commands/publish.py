@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from epochwise.commands.find_named import find_named
 from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.paths import display_path, find_root, main_root
-from epochwise.pipeline.directories import pipeline_run, run_directories, run_in
+from epochwise.pipeline.directories import pipeline_run, run_directories
 from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RUNNING
@@ -23,17 +24,17 @@ from epochwise.tracking.server import Server
 Item = TypeVar("Item", RunDirectory, SweepRecord)
 
 
-def publish(folders: list[Path]) -> None:
-    """Log to MLflow what it lacks of the runs and sweeps in `folders`; if there are none, of all in the project.
+def publish(wanted: list[Path | str]) -> None:
+    """Log to MLflow what it lacks of the runs and sweeps `wanted`, ids or directories; without any, of all there are.
 
-    Raises InputError if a named folder holds neither, and RunError if MLflow does not answer or a run cannot be
-    logged; the same command then goes on from there.
+    Raises InputError if one of them is neither a run nor a sweep, and RunError if MLflow does not answer or a run
+    cannot be logged; the same command then goes on from there.
     """
     root = find_root()
-    sweeps = [SweepRecord.read(folder) for folder in folders if SweepRecord.exists(folder)]
-    runs = [_as_run(folder) for folder in folders if not SweepRecord.exists(folder)]
+    named = [find_named(one) for one in wanted]
+    sweeps = [one for one in named if isinstance(one, SweepRecord)]
+    runs = [one for one in named if isinstance(one, RunDirectory)]
     for run in runs:
-        restore_pipeline_record(run)
         run.read_record().check_publishable(run.record)
     try:
         server = Server(main_root())
@@ -43,7 +44,7 @@ def publish(folders: list[Path]) -> None:
     except Exception as error:  # MLflow raises errors of several libraries
         raise _no_answer(error) from error
     end_orphans(main_root(), server)
-    if folders:
+    if wanted:
         for sweep in sweeps:
             runs += _runs_of(sweep, root)
     else:
@@ -55,15 +56,8 @@ def publish(folders: list[Path]) -> None:
     problems += [_attempt(server, sweep, f"sweep {sweep.id}", _publish_sweep) for sweep in sweeps]
     found = [problem for problem in problems if problem]
     if found:
-        refused = folders and all(isinstance(problem, InputError) for problem in found)
+        refused = wanted and all(isinstance(problem, InputError) for problem in found)
         raise (InputError if refused else RunError)("\n".join(map(str, found)))
-
-
-def _as_run(folder: Path) -> RunDirectory:
-    """The run in a folder. Raises InputError if there is no such folder."""
-    if not folder.is_dir():
-        raise InputError(f"{display_path(folder)}: no directory of a run or a sweep")
-    return run_in(folder)
 
 
 def _runs_of(sweep: SweepRecord, root: Path) -> list[RunDirectory]:

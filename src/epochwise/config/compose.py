@@ -6,7 +6,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
@@ -22,6 +22,41 @@ from epochwise.config import overrides
 from epochwise.config.limits import check_values, unknown_key
 from epochwise.config.params_file import read_params
 from epochwise.config.schema import all_keys, is_parameter, leaf_keys, open_schema, parameter_keys, parameters
+
+# Messages of OmegaConf and Hydra that speak of their own types, and in plain words what they say of the key and of what
+# the pattern has found. Other messages stay as they are.
+PLAIN: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
+    (
+        re.compile(r"^Value (.*) of type '\w+' could not be converted to (Integer|Float)$"),
+        lambda key, value, kind: f"{key} must be a {'whole ' * (kind == 'Integer')}number, got {value}",
+    ),
+    (
+        re.compile(r"^Value (.*) is not a valid bool \(type \w+\)$"),
+        lambda key, value: f"{key} must be true or false, got {value}",
+    ),
+    (
+        re.compile(r"^Cannot convert '\w+' to string: (.*)$"),
+        lambda key, value: f"{key} must be a text, got {value}",
+    ),
+    (
+        re.compile(r"^Invalid value assigned: (\w+) is not a ListConfig"),
+        lambda key, kind: f"{key} must be a list, such as [1,2], got a value of type {kind}",
+    ),
+    (
+        re.compile(r"^Invalid type assigned: (\w+) is not a subclass of \w+\. value: (.*)$"),
+        lambda key, kind, value: f"{key} must be a mapping with keys of its own, got {value}",
+    ),
+    (
+        re.compile(r"^Cannot (?:assign|merge) .*(?:Dict\[|DictConfig with )"),
+        lambda key: f"{key} must be a mapping with keys of its own",
+    ),
+    (re.compile(r"^field '.*' is not Optional$"), lambda key: f"{key} must have a value, got null"),
+    (re.compile(r"does not support deletion$"), lambda key: f"{key} cannot be removed; every parameter has a value"),
+    (
+        re.compile(r"^Could not find '(.*)/([^/]*)' Available options in '.*?': (.*)$"),
+        lambda key, group, name, options: f"no {group}={name}; there is {', '.join(options.split())}",
+    ),
+)
 
 
 def load(typed: Sequence[str]) -> DictConfig:
@@ -128,4 +163,7 @@ def _composition_problem(error: BaseException) -> str:
     key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
     text = " ".join(line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type=")))
     text = text.partition(" Config search path:")[0] or type(error).__name__
+    for pattern, plain in PLAIN:
+        if found := pattern.search(text):
+            return f"{file}: {plain(key, *found.groups())}"
     return f"{file}: {key + ': ' if key else ''}{text}"

@@ -92,7 +92,7 @@ def refuse_unknown(typed: Iterable[str], known: Sequence[str], conf: Path) -> No
 
 def did_you_mean(key: str, known: Iterable[str]) -> str:
     """The end of an error message: the known key that is nearest to `key`, by its whole or by its last word."""
-    known = list(known)
+    known = [name for name in known if name != key]  # a config group of that name takes other values
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     if not near:
         by_word = {name.split(".")[-1]: name for name in reversed(known)}

@@ -49,8 +49,8 @@ def open_command(typed: Sequence[str], settings: DictConfig) -> Opened:
 def _open_samples(typed: list[str], settings: DictConfig) -> Opened:
     """The sweep of a command line whose settings a sampler draws."""
     space, draws = read_space(typed, settings), Draws.read(settings)
-    typed += threads_override([space.fixed], settings)
-    space = read_space(typed, settings)
+    threads = threads_override([space.fixed], settings)
+    typed, space = [*typed, *threads], replace(space, fixed=[*space.fixed, *threads])
     points = SampledProposer(space, draws).ask()
     if not points:
         raise InputError("no setting that was drawn can be run; see above")

@@ -37,9 +37,9 @@ class Range:
 
     @property
     def extremes(self) -> list[str]:
-        """The values that show whether all of them are allowed."""
+        """The values that show whether all of them are allowed: every limit of a number is an interval."""
         if self.values:
-            return list(self.values)
+            return list(dict.fromkeys([self.values[0], self.values[-1]] if self.ordered else self.values))
         highest = self.high if self.whole else math.nextafter(self.high, self.low)
         return [repr(self.low), repr(highest)]
 
