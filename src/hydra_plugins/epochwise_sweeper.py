@@ -33,9 +33,9 @@ class GridSweeper(BasicSweeper):
     def _parse_config(self) -> list[str]:
         """The grid of a preset, its ranges and globs written out as `epochwise run` has done with what was typed."""
         from epochwise.common.paths import find_root  # in here for their cost
-        from epochwise.config.overrides import listed
+        from epochwise.config.overrides import written_out
 
-        return [listed(override, find_root() / "conf") for override in super()._parse_config()]
+        return [written_out(override, find_root() / "conf") for override in super()._parse_config()]
 
 
 class SearchSweeper(Sweeper):

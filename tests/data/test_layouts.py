@@ -133,6 +133,12 @@ def without_4(folder: Path) -> Path:
     return npz(x_train=X[kept], y_train=Y[kept], x_test=X_TEST[kept_test], y_test=Y_TEST[kept_test])(folder)
 
 
+def classes_without_pictures(folder: Path) -> Path:
+    for path in png_classes(folder).rglob("*.png"):
+        path.unlink()
+    return folder / "png"
+
+
 FROM_1 = tuple(str(number) for number in range(1, 11))
 EMNIST = "looks like EMNIST, which is published with rows and columns exchanged: prepare.transpose=true"
 
@@ -300,6 +306,7 @@ MORE_LAYOUTS = [  # of the same kinds
     Layout(
         "two arrays for one role", npz(train_images=X), refused="holds x_train and train_images, which both name im"
     ),
+    Layout("classes without pictures", classes_without_pictures, refused="png holds test/ (no files), train/ (no files)"),
     Layout(
         "data and target",
         npz(x_train=None, y_train=None, x_test=None, y_test=None, data=X.reshape(60, -1), target=Y),

@@ -29,10 +29,12 @@ def found_model(wanted: Path | str | None) -> Iterator[tuple[Path, RunDirectory]
         file = _find(wanted, Path(scratch))
         run = RunDirectory(file.parent)
         restore_pipeline_record(run)
-        for path in (file, run.config, run.record):
-            if not path.is_file():
-                raise InputError(f"{display_path(path)}: not there; {TRAIN_FIRST}")
+        if not file.is_file():
+            raise InputError(f"{display_path(file)}: not there; {TRAIN_FIRST}")
         check_model_archive(file)
+        for path in (run.config, run.record):
+            if not path.is_file():
+                raise InputError(f"{display_path(path)}: not there; a model is used where its run has written it")
         yield file, run
 
 

@@ -14,12 +14,13 @@ from epochwise.common.errors import GitError, InputError, RunError
 from epochwise.common.files import file_digest
 from epochwise.common.git import git
 from epochwise.common.paths import find_root, main_root
+from epochwise.common.wording import counted, listed
 from epochwise.config.overrides import as_override
 from epochwise.data.sources import is_named
 from epochwise.pipeline.directories import cache_folder
 from epochwise.pipeline.find_run import find_run
 from epochwise.runs.directory import RunDirectory
-from epochwise.runs.lineage import not_recorded
+from epochwise.runs.lineage import UNTRACKED, not_recorded
 from epochwise.runs.record import RunRecord
 from epochwise.tracking.download import fetch_run
 from epochwise.trajectory.identity import PROCESS
@@ -86,9 +87,10 @@ def _recorded_diff(record: RunRecord, recorded: RunDirectory, scratch: Path) -> 
         raise InputError(
             f"{recorded.path}: was trained with uncommitted code, and its git.diff is neither here nor in MLflow"
         )
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("# untracked"):
-            print(f"not recorded: {line.removeprefix('# ')}")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    untracked = [line.removeprefix(UNTRACKED) for line in lines if line.startswith(UNTRACKED)]
+    if untracked:
+        print(f"not recorded: {counted(len(untracked), 'untracked file')}, {listed(untracked)}")
     return path.resolve()
 
 

@@ -119,7 +119,7 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
         sweep.write()
         try:
             conf = find_root() / "conf"
-            listed = opened.typed if opened.search else [overrides.listed(typed, conf) for typed in opened.typed]
+            listed = opened.typed if opened.search else [overrides.written_out(typed, conf) for typed in opened.typed]
             _call_hydra(run_point, ["--multirun", *listed, overrides.as_override("hydra.sweep.dir", str(folder))])
         finally:
             sweep = SweepRecord.read(folder)

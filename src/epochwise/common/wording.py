@@ -1,4 +1,6 @@
-"""How numbers are written in messages."""
+"""How numbers and lists are written in messages."""
+
+from collections.abc import Iterable
 
 
 def counted(number: int, noun: str) -> str:
@@ -9,3 +11,9 @@ def counted(number: int, noun: str) -> str:
 def duration(seconds: float) -> str:
     """`0.4 s`, `27 s`: one decimal where a whole number would say little."""
     return f"{seconds:.{0 if seconds >= 9.95 else 1}f} s"
+
+
+def listed(items: Iterable[object], most: int = 5, separator: str = ", ") -> str:
+    """The first `most` of some items, and how many more there are: `a, b and 3 more`."""
+    texts = [str(item) for item in items]
+    return separator.join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

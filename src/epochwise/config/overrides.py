@@ -36,7 +36,7 @@ def _parse_one(override: str) -> Override:
         raise InputError(f"not an override: {override}; write key=value") from error
 
 
-def listed(override: str, conf: Path) -> str:
+def written_out(override: str, conf: Path) -> str:
     """An override whose sweep is written out: `0.1,0.2,0.3` for `range(0.1,0.4,0.1)`, names of presets for `glob(*)`.
 
     Hydra adds steps of a range as binary numbers, which gives 0.30000000000000004, and in `range(0.1,1.0,0.1)` one

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from epochwise.common.errors import InputError, one_line
+from epochwise.common.wording import listed
 from epochwise.data.idx import open_unzipped
-from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size, listed
+from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size
 from epochwise.data.part_names import CLASSES, LABELS, role_of, without_part
 
 SUFFIXES = (".csv", ".tsv")

@@ -17,7 +17,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from epochwise.common.errors import InputError
-from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size, listed
+from epochwise.common.wording import listed
+from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size
 from epochwise.data.part_names import role_of, without_part
 
 IDX_FILES = (  # in the order of `Images`

@@ -1,6 +1,6 @@
 """Labelled images: as a reader of files found them, and as the stage prepare takes them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,9 +88,3 @@ def check_unpacked_size(path: Path, size: int) -> None:
         raise InputError(
             f"prepare.source: {path} unpacks to {size / 2**30:.1f} GiB; {MAX_BYTES // 2**30} GiB are the most"
         )
-
-
-def listed(items: Iterable[object], most: int = 5) -> str:
-    """The first `most` of some items, with commas between them, and how many more there are."""
-    texts = [str(item) for item in items]
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from epochwise.common.errors import InputError
-from epochwise.common.wording import counted
-from epochwise.data.images import listed
+from epochwise.common.wording import counted, listed
 
 LARGEST = 2**53  # below this, each whole number is a float of its own
 

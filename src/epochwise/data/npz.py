@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.data.images import Images, RawImages, ReadOptions, check_unpacked_size, listed
+from epochwise.common.wording import listed
+from epochwise.data.images import Images, RawImages, ReadOptions, check_unpacked_size
 from epochwise.data.part_names import Role, role_of
 
 WANTED = "x_train, y_train, x_test, y_test (or train_images, train_labels, test_images, test_labels)"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from epochwise.common.errors import InputError
+from epochwise.common.wording import listed
 from epochwise.data.csv_table import CsvTables, is_table
 from epochwise.data.idx import IdxFolder, is_idx
-from epochwise.data.images import RawImages, ReadOptions, listed
+from epochwise.data.images import RawImages, ReadOptions
 from epochwise.data.npz import NpyFolder, NpzFile
 from epochwise.data.pictures import PictureFolder, is_picture, visible
 
@@ -62,8 +63,13 @@ def _reader_of_folder(folder: Path) -> Reader:
             f"prepare.source: {folder} has pictures outside folders ({listed(pictures, 3)}); put those of each class "
             "into a folder of its own"
         )
-    found = listed([*(f"{path.name}/" for path in folders), *(path.name for path in files)]) or "nothing"
+    found = listed([*map(_folder_text, folders), *(path.name for path in files)]) or "nothing"
     raise InputError(f"prepare.source: {folder} holds {found}; {_hint(folders) or f'give {KINDS}'}")
+
+
+def _folder_text(folder: Path) -> str:
+    holds_files = any(path.is_file() for path in folder.rglob("*"))
+    return f"{folder.name}/{'' if holds_files else ' (no files)'}"
 
 
 def _find_reader(folder: Path, folders: list[Path], files: list[Path]) -> Reader | None:

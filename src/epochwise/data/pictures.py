@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.common.wording import counted
-from epochwise.data.images import MAX_BYTES, RawImages, ReadOptions, listed
+from epochwise.common.wording import counted, listed
+from epochwise.data.images import MAX_BYTES, RawImages, ReadOptions
 from epochwise.data.part_names import role_of
 from epochwise.data.pixels import size_text
 

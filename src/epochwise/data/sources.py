@@ -13,10 +13,10 @@ import numpy as np
 from epochwise.common.errors import InputError, one_line
 from epochwise.common.files import file_digest
 from epochwise.common.paths import find_root, main_root
-from epochwise.common.wording import counted
+from epochwise.common.wording import counted, listed
 from epochwise.data.downloads import DATASETS, fetch_dataset
 from epochwise.data.idx import IDX_FILES, read_idx
-from epochwise.data.images import Images, RawImages, ReadOptions, Source, SourceShape, listed
+from epochwise.data.images import Images, RawImages, ReadOptions, Source, SourceShape
 from epochwise.data.labels import to_labels
 from epochwise.data.own_files import KINDS, Reader, reader_of
 from epochwise.data.pixels import to_pixels

@@ -17,7 +17,7 @@ from epochwise.trajectory.identity import network_code
 RESULTS = ("dvc.lock", "reports/metrics.json", "mlruns")
 # Options that make `git diff` print a patch that `git apply` takes, whatever the user's git configuration says.
 PLAIN_DIFF = ("--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
-
+UNTRACKED = "# untracked, not in this diff: "  # begins the line of a file that is not in a run's git.diff
 
 # Files that every version of the project has. A commit without them is one of other code, around this project.
 OWN_FILES = ("params.yaml", "conf/config.yaml", "src/epochwise/__main__.py")
@@ -47,7 +47,7 @@ def trace_lineage(root: Path, cfg: DictConfig, overrides: list[str]) -> Lineage:
         patch += b"".join(_patch_of_new(root, name) for name in added)
         dirty = changed or bool(added)
         left_out = [name for name in untracked if name not in {_from_top(root) + name for name in added}]
-        diff = "".join(f"# untracked, not in this diff: {name}\n" for name in left_out).encode() + patch
+        diff = "".join(f"{UNTRACKED}{name}\n" for name in left_out).encode() + patch
     except GitError as error:
         problem = str(error)
     command = shlex.join(["epochwise", "run", *as_overrides(cfg)])

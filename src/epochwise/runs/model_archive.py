@@ -24,4 +24,4 @@ def check_model_archive(path: Path) -> None:
             if damaged:
                 raise ValueError(f"{damaged} is damaged")
     except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a readable Keras model ({error})") from error
+        raise InputError(f"{path}: not a readable Keras model, as model.keras of a run is ({error})") from error

@@ -22,7 +22,7 @@ from epochwise.trajectory.identity import fingerprint
 def grid_jobs(typed: Sequence[str], settings: DictConfig) -> list[list[str]]:
     """The overrides of each job, in Hydra's order. Raises InputError for what cannot be swept."""
     conf = find_root() / "conf"
-    task = [overrides.listed(override, conf) for override in swept_overrides(typed, settings)]
+    task = [overrides.written_out(override, conf) for override in swept_overrides(typed, settings)]
     jobs = overrides.grid(task)
     if jobs != overrides.grid(task):
         raise InputError("command line: shuffle() gives other jobs each time, so none could be found again")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from epochwise.common.wording import counted
+from epochwise.common.wording import counted, listed
 from epochwise.evaluation.paired_test import LEVEL
 from epochwise.report.charts import shown
 from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
@@ -11,7 +11,6 @@ from epochwise.sweeps.regret import Regret
 from epochwise.sweeps.search import Search
 
 TEST = "McNemar's exact test"
-MAX_NAMED = 5  # settings in a line
 
 
 def decision_notes(sweep: SweepRecord, decided: Sequence[Decision]) -> list[str]:
@@ -43,11 +42,11 @@ def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) ->
     if decision.ties:
         ties = [f"{named[key]} (p = {chance:.2f})" for key, chance in decision.ties.items()]
         rule = f"{TEST}, p of {LEVEL:g} or more"
-        text += f", and {len(ties)} more within chance of the last of these ({rule}): {listed(ties)}"
+        text += f", and {len(ties)} more within chance of the last of these ({rule}): {listed(ties, separator='; ')}"
     if decision.diverged:
         text += f"; {len(decision.diverged)} diverged"
     if decision.untested:
-        untested = listed([named[key] for key in decision.untested])
+        untested = listed((named[key] for key in decision.untested), separator="; ")
         text += f"; dropped by rank alone, for their predictions or images cannot be compared: {untested}"
     return text
 
@@ -74,9 +73,3 @@ def _chance(chance: float | None) -> str:
     if chance is None:
         return ""
     return f", {'within' if chance >= LEVEL else 'more than'} chance (p = {chance:.2g}, {TEST})"
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return "; ".join(names[:MAX_NAMED]) + more

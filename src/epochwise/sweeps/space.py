@@ -143,7 +143,7 @@ def _values(override: Override) -> Iterator[str]:
     if getattr(value, "shuffle", False):
         raise _refusal(override, "shuffle() gives another order each time, so no run could be found again")
     try:
-        (written_out,) = overrides.parse([overrides.listed(str(override.input_line), find_root() / "conf")])
+        (written_out,) = overrides.parse([overrides.written_out(str(override.input_line), find_root() / "conf")])
         found = list(itertools.islice(written_out.sweep_string_iterator(), MAX_VALUES + 1))
     except Exception as error:  # Hydra's, and Python's for a range that cannot be counted
         raise _refusal(override, one_line(error)) from error

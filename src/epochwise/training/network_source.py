@@ -5,6 +5,7 @@ no cost and no risk.
 """
 
 import ast
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import InputError, one_line
 
+COPY_HINT = "in a copy of the project, as `dvc exp run --temp` makes, there are only files that git has: `git add` it"
 NETWORK, OWN_PARAMETERS = "model.network", "model.parameters"  # as errors name them
 FROM_DATA = ("image_shape", "classes")  # arguments that the data decides; every network's function takes them
 
@@ -82,10 +84,10 @@ def read_source(network: str, root: Path) -> NetworkSource:
     if not path.is_relative_to(root):
         raise InputError(f"{NETWORK}: {typed} is not in the project, where git and DVC would find it; put it into it")
     if not path.is_file():
-        raise InputError(
-            f"{NETWORK}: no file {typed} in {root}; in a copy of the project, as `dvc exp run --temp` makes, "
-            "there are only files that git has: `git add` it"
-        )
+        others = [other.relative_to(root).as_posix() for other in sorted(path.parent.glob("*.py"))]
+        near = difflib.get_close_matches(path.relative_to(root).as_posix(), others, n=1)
+        hint = f"did you mean {near[0]}?" if near else COPY_HINT
+        raise InputError(f"{NETWORK}: no file {typed} in {root}; {hint}")
     definition = _definition(path, root, function)
     arguments = definition.args
     if arguments.posonlyargs:

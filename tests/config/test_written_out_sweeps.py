@@ -4,7 +4,7 @@ import pytest
 
 from epochwise.common.errors import InputError
 from epochwise.config.compose import hydra_settings
-from epochwise.config.overrides import listed
+from epochwise.config.overrides import written_out
 from epochwise.sweeps.grid import grid_jobs, make_points, point_names
 
 KEY = "model.dense_dropout"
@@ -28,12 +28,12 @@ KEY = "model.dense_dropout"
     ],
 )
 def test_a_range_of_decimal_numbers(project, sweep, values):
-    assert listed(f"{KEY}={sweep}", project.path / "conf") == f"{KEY}={values}"
+    assert written_out(f"{KEY}={sweep}", project.path / "conf") == f"{KEY}={values}"
 
 
 @pytest.mark.parametrize("override", [f"{KEY}=0.1,0.2", "train.epochs=range(1,4)", f"{KEY}=0.30000000000000004", "a=b"])
 def test_all_else_stays_as_it_was_typed(project, override):
-    assert listed(override, project.path / "conf") == override
+    assert written_out(override, project.path / "conf") == override
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_all_else_stays_as_it_was_typed(project, override):
 )
 def test_a_sweep_over_nothing_or_without_end_is_refused(project, override, problem):
     with pytest.raises(InputError, match=f"^command line: .*{problem}"):
-        listed(override, project.path / "conf")
+        written_out(override, project.path / "conf")
     done = project.cli("run", "-m", override)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and problem in done.stderr
 
@@ -63,7 +63,7 @@ def test_a_sweep_over_nothing_or_without_end_is_refused(project, override, probl
     ],
 )
 def test_a_glob_is_the_presets_that_match(project, glob, presets):
-    assert listed(f"experiment={glob}", project.path / "conf") == f"experiment={presets}"
+    assert written_out(f"experiment={glob}", project.path / "conf") == f"experiment={presets}"
     jobs = grid_jobs([f"experiment={glob}"], hydra_settings([]))
     assert jobs == [[f"experiment={preset}"] for preset in presets.split(",")]
 
