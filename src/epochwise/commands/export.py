@@ -29,6 +29,7 @@ def export(model: Path | str | None, out: Path) -> None:
         from epochwise.training.model_file import in_float32, load_model
 
         import tf2onnx  # isort: skip
+
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         trained, meta = load_model(file), run.read_record().mlflow.get("dataset", {}).get("meta", {})
         shape, classes = trained.input_shape, trained.output_shape[-1]
