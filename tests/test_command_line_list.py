@@ -44,7 +44,7 @@ PARAMETERS = {
     ],
     "train": [
         *("epochs", "batch_size", "optimizer", "learning_rate", "beta_1", "beta_2", "epsilon", "momentum", "nesterov"),
-        *("weight_decay", "decay_every", "decay_factor", "cooldown_epochs", "threads", "precision"),
+        *("weight_decay", "decay_every", "decay_factor", "cooldown_epochs", "patience", "threads", "precision"),
         *("augment.shift", "augment.rotation", "augment.zoom", "augment.horizontal_flip"),
     ],
 }
