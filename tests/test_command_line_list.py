@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {
     "": ["--version", "-h --help"],
     "run": ["[ARGUMENTS]..."],  # Hydra's: key=value …, -m, --cfg job, --help and the like
-    "compare": ["[SWEEP|RUN]...", "--sweep ID", "--format table|markdown|csv|json", "-h --help"],
+    "compare": ["[SWEEP|RUN]...", "--sweep ID", "--seeds", "--format table|markdown|csv|json", "-h --help"],
     "runs": ["[CONDITION]...", "--sort COLUMN", "--limit N", "--format table|markdown|csv|json", "-h --help"],
     "report": ["[SWEEP|RUN]", "--out HTML", "-h --help"],
     "predict": [

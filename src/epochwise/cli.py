@@ -156,9 +156,10 @@ def run(arguments: tuple[str, ...], typed_in: Path) -> None:
     help="The same as SWEEP.",
     shell_complete=_completer("complete_sweeps"),
 )
+@click.option("--seeds", is_flag=True, help="Show the run of each seed below its setting.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @in_project
-def compare(wanted: tuple[str, ...], sweep: str | None, form: str, typed_in: Path) -> None:
+def compare(wanted: tuple[str, ...], sweep: str | None, seeds: bool, form: str, typed_in: Path) -> None:
     """Print the leaderboard of sweeps (default: the latest one), best first by validation accuracy.
 
     Of two runs: what they differ in. SWEEP|RUN is an id, which may be shortened, or a directory; models is the
@@ -167,7 +168,7 @@ def compare(wanted: tuple[str, ...], sweep: str | None, form: str, typed_in: Pat
     from epochwise.commands.compare import compare
 
     given = (*wanted, sweep) if sweep else wanted
-    compare([found for one in given if (found := _path_or_id(typed_in, one))], form)
+    compare([found for one in given if (found := _path_or_id(typed_in, one))], form, seeds)
 
 
 @epochwise.command("runs", short_help="List the runs on disk.")
