@@ -23,14 +23,14 @@ COMMANDS = {
         *("--format table|json|csv", "-h --help"),
     ],
     "export": ["[champion|RUN_ID|PATH]", "--out ONNX", "-h --help"],
-    "promote": ["[RUN_ID]", "--sweep ID", "--force", "--params", "--data", "-h --help"],
+    "promote": ["[RUN_ID]", "--sweep ID", "--best-epoch", "--force", "--params", "--data", "-h --help"],
     "publish": ["[RUN_DIR]...", "-h --help"],
     "reproduce": ["RUN_ID", "-h --help"],
     "ui": ["--port INTEGER RANGE", "-h --help"],
     "check": ["[KEY=VALUE]...", "-h --help"],
     "prepare": ["[KEY=VALUE]...", "-h --help"],
     "train": ["[KEY=VALUE]...", "-h --help"],
-    "evaluate": ["[KEY=VALUE]...", "-h --help"],
+    "evaluate": ["[KEY=VALUE]...", "--epoch N", "-h --help"],
 }
 
 PARAMETERS = {
