@@ -24,7 +24,7 @@ COMMANDS = {
     ],
     "export": ["[champion|RUN_ID|PATH]", "--out ONNX", "-h --help"],
     "promote": ["[RUN_ID]", "--sweep ID", "--best-epoch", "--force", "--params", "--data", "-h --help"],
-    "publish": ["[RUN_DIR]...", "-h --help"],
+    "publish": ["[SWEEP|RUN]...", "-h --help"],
     "reproduce": ["RUN_ID", "-h --help"],
     "ui": ["--port INTEGER RANGE", "-h --help"],
     "check": ["[KEY=VALUE]...", "-h --help"],

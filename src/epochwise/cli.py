@@ -351,6 +351,7 @@ def train(overrides: tuple[str, ...], typed_in: Path) -> None:
 )
 @_stage("evaluate", "Stage 3: score the test set, write reports.")
 def evaluate(overrides: tuple[str, ...], epoch: int | None, typed_in: Path) -> None:
+    """Evaluate the pipeline's model or, with an epoch, that of this epoch."""
     from epochwise.config.compose import load
 
     cfg = load(overrides)

@@ -306,7 +306,9 @@ MORE_LAYOUTS = [  # of the same kinds
     Layout(
         "two arrays for one role", npz(train_images=X), refused="holds x_train and train_images, which both name im"
     ),
-    Layout("classes without pictures", classes_without_pictures, refused="png holds test/ (no files), train/ (no files)"),
+    Layout(
+        "classes without pictures", classes_without_pictures, refused="png holds test/ (no files), train/ (no files)"
+    ),
     Layout(
         "data and target",
         npz(x_train=None, y_train=None, x_test=None, y_test=None, data=X.reshape(60, -1), target=Y),

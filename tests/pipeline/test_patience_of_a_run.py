@@ -61,7 +61,7 @@ def test_mlflow_shows_it(project):
 
 def test_stages_of_dvc_have_it_too(project):
     project.edit("params.yaml", "patience: null", "patience: 1   ")
-    project.edit("params.yaml", "epochs: 2 ", "epochs: 12")
+    project.edit("params.yaml", "  epochs: 2\n", "  epochs: 12\n")
     for command in ("check", "prepare", "train", "evaluate"):
         done = project.cli(command, "tracking=off")
         assert done.returncode == 0, done.stderr

@@ -203,7 +203,7 @@ def test_the_runs_of_each_setting_are_unfolded(patient):
 def test_unfolded_csv_and_json_have_each_run_in_full_precision(patient):
     found = list(csv.DictReader(io.StringIO(as_text(patient, "csv", seeds=True))))
     assert [(row["rank"], row["seed"], row["n"], row["epochs"], row["runs"]) for row in found[:3]] == [
-        ("1", "", "2", "7", "run3 run2"),
+        ("1", "", "2", "7.0", "run3 run2"),
         ("1", "1", "1", "5", "run3"),
         ("1", "0", "1", "9", "run2"),
     ]

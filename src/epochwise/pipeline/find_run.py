@@ -39,9 +39,9 @@ def find_finished(fingerprint: str, experiment: str) -> RunDirectory | None:
     `experiment` is the one in MLflow that it was made in.
     """
     for run, record in _records():
-        if (record.fingerprint, record.experiment) == (fingerprint, experiment) and _is_in_place(run, record):
-            if run.read_complete() and run.read_own_metrics():
-                return run
+        wanted = (record.fingerprint, record.experiment) == (fingerprint, experiment)
+        if wanted and _is_in_place(run, record) and run.read_complete() and run.read_own_metrics():
+            return run
     return None
 
 
