@@ -3,10 +3,10 @@
     python benchmarks/halving.py [--source mnist|digits] [--stock-jobs 2]
     python benchmarks/halving.py --kills 20 [--seed 0]
 
-The first: rungs 1, 3, 9 and 27 on 6,000 images of MNIST (digits: 1, 2, 3 and 4 on 1,200), in a fresh clone; the winner
-again by itself from nothing; then the grid, with its regret. The stock way (stock_sweep.py) is timed on as many of the
-27 jobs as `--stock-jobs` says, and the rest is computed: the time of these jobs beyond that of one job of one epoch,
-which is start-up, times 27.
+The first: rungs 1, 3, 9 and 27 on 6,000 images of MNIST (digits: 1, 2, 3 and 4 on 1,200), in a fresh clone. The stock
+way (stock_sweep.py) is timed on as many of the 27 jobs as `--stock-jobs` says, and the rest is computed: the time of
+these jobs beyond that of one job of one epoch, which is start-up, times 27. Then the winner again by itself from
+nothing, and the grid, with its regret.
 
 The second: a search on digits is killed at random moments (the parent by SIGKILL, one of its workers by SIGKILL, or all
 by SIGINT, as Ctrl-C does), and the same command is given again until it ends. Counted are: the same promotions and the
@@ -70,12 +70,16 @@ def latest_sweep(clone: Path) -> Path:
 
 def search_once(source: str, stock_jobs: int) -> None:
     rungs, data = SOURCES[source]
+    last = rungs.rpartition(",")[2]
     with tempfile.TemporaryDirectory() as folder:
         clone = clone_to(Path(folder) / "clone")
         timed(clone, "epochwise", "prepare", *data)
         wall, printed = timed(clone, *HALVING, f"train.epochs={rungs}", *SETTINGS, *data)
         print(f"halving: {wall:.0f} s, {epochs_trained(clone)} epochs trained, {len(records(clone))} runs", flush=True)
         print("\n".join(line for line in printed.splitlines() if line.startswith("after ")), flush=True)
+        if stock_jobs and source == "mnist":
+            stock, measured = stock_wall(clone, int(last), stock_jobs), f"measured on {stock_jobs} of 27 jobs"
+            print(f"stock grid: {stock:.0f} s, {measured}; stock / halving {stock / wall:.1f}", flush=True)
         rows = json.loads((latest_sweep(clone) / "leaderboard.json").read_text())["rows"]
         winner = {key: rows[0][key] for key in ("train.epochs", "model.dense_dropout", "train.learning_rate")}
         weights = {record["run_id"]: record["weights_sha256"] for record in records(clone)}[rows[0]["runs"][0]]
@@ -83,13 +87,10 @@ def search_once(source: str, stock_jobs: int) -> None:
         timed(clone, "epochwise", "run", *typed, *data, "train.reuse=false")
         (alone,) = [json.loads(path.read_text()) for path in clone.glob("outputs/*/*/run.json")]
         print(f"winner {' '.join(typed)}: byte-equal alone: {alone['weights_sha256'] == weights}", flush=True)
-        before, last = epochs_trained(clone), rungs.rpartition(",")[2]
+        before = epochs_trained(clone)
         grid_wall, printed = timed(clone, "epochwise", "run", "-m", f"train.epochs={last}", *SETTINGS, *data)
         print(f"grid finished: {grid_wall:.0f} s, {epochs_trained(clone) - before} more epochs", flush=True)
         print("\n".join(line for line in printed.splitlines() if line.startswith("successive halving")), flush=True)
-        if stock_jobs and source == "mnist":
-            stock = stock_wall(clone, int(last), stock_jobs)
-            print(f"stock grid: {stock:.0f} s, measured on {stock_jobs} of 27 jobs; stock / halving {stock / wall:.1f}")
 
 
 def stock_wall(clone: Path, epochs: int, jobs: int) -> float:

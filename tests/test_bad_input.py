@@ -509,6 +509,11 @@ RUN_DIRECTORIES = [
     Case("a run that lacks what MLflow shows", run_directory("a run"), PUBLISH, "lacks token, name, started"),
     Case("an unknown run", nothing, ("promote", "nope"), "nope: no run with a model here or in MLflow"),
     Case("an unknown run again", nothing, ("reproduce", "nope"), "nope: no run"),
+    Case("an empty id to promote", nothing, ("promote", "", "--force"), "RUN_ID is empty; leave it out, or name one"),
+    Case("an empty id to publish", nothing, ("publish", ""), "is empty; leave it out, or name one"),
+    Case("an empty id to compare", nothing, ("compare", ""), "is empty; leave it out, or name one"),
+    Case("an empty sweep", nothing, ("promote", "--sweep", ""), "is empty; leave it out, or name one"),
+    Case("an empty model", nothing, ("predict", "--random", "1", "--model", ""), "is empty; leave it out, or name one"),
     Case("no sweep", nothing, COMPARE, "no sweep is in multirun/ yet"),
     Case("sweep.json cut off", sweep("{"), COMPARE, "no sweep is in multirun/ yet"),
     Case(

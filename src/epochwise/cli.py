@@ -81,7 +81,12 @@ def in_project(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _path_or_id(typed_in: Path, given: str | None) -> Path | str | None:
-    """What was given as a path, if there is such a path from where it was typed; else as it is, an id."""
+    """What was given as a path, if there is such a path from where it was typed; else as it is, an id.
+
+    Raises InputError for an empty argument, as of a shell variable that is not set.
+    """
+    if given == "":
+        raise InputError("an id or a directory is empty; leave it out, or name one")
     path = given and typed_in / given
     return path if path and path.exists() else given
 
@@ -167,7 +172,7 @@ def compare(wanted: tuple[str, ...], sweep: str | None, seeds: bool, form: str, 
     """
     from epochwise.commands.compare import compare
 
-    given = (*wanted, sweep) if sweep else wanted
+    given = (*wanted, sweep) if sweep is not None else wanted
     compare([found for one in given if (found := _path_or_id(typed_in, one))], form, seeds)
 
 
@@ -266,10 +271,12 @@ def promote(
     Of several seeds of the best setting, the run with the median val_accuracy is taken. A run's model is the one after
     its last epoch; --best-epoch takes that of the best one on validation.
     """
-    if run_id and sweep:
+    if run_id and sweep is not None:
         raise InputError("--sweep names where the best run is looked for; leave it out if you name the run")
     if write_data and not write_params:
         raise InputError("--data says what --params writes; give both")
+    if run_id == "":
+        raise InputError("RUN_ID is empty; leave it out, or name one")
     from epochwise.commands.promote import promote
 
     promote(run_id, _path_or_id(typed_in, sweep), best_epoch, force, write_params, write_data)

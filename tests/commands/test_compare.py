@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from epochwise.commands.compare import compare
 from epochwise.commands.difference import difference
+from epochwise.commands.find_named import find_named
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_json
 from epochwise.evaluation.paired_test import mcnemar
@@ -53,6 +54,9 @@ def test_two_runs(tmp_path, capsys, monkeypatch):
     compare([one.path, other.path], "csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert {"part": "configuration", "what": "train.epochs", "A": "4", "B": "2"} in rows
+    assert {"part": "history", "what": "first unequal epoch", "A": "", "B": ""} in rows
+    images = {row["what"]: (row["A"], row["B"]) for row in rows if row["part"] == "test images"}
+    assert images.keys() == {"only this run right", "both right", "both wrong", "p of McNemar's exact test"}
     compare([one.path, other.path], "markdown")
     assert "| configuration | train.epochs | 4 | 2 |" in capsys.readouterr().out
 
@@ -110,6 +114,18 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
             compare(wanted, "table")
     with pytest.raises(InputError, match="nonsense: no run of this id or directory"):
         compare(["nonsense"], "table")
+
+
+def test_a_start_that_a_run_and_a_sweep_have_is_refused(tmp_path):
+    make_sweep(tmp_path, ["seed"], point(0, seed=0))  # day_time
+    for name, run_id in (("outputs/a", "da1"), ("outputs/b", "da")):
+        (tmp_path / name).mkdir(parents=True)
+        write_json(tmp_path / name / "run.json", A_RECORD | {"run_id": run_id})
+    with pytest.raises(InputError, match="^da1?: |^d: ") as refused:
+        find_named("d")
+    assert "give more of the id" in str(refused.value)
+    assert find_named("day").id == "day_time"
+    assert find_named("da").read_record().run_id == "da", "an id that is whole"
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (5, 5), (0, 5), (1, 9), (9, 1), (40, 62), (0, 2000)])

@@ -60,7 +60,7 @@ def test_a_folder_of_pictures_with_seven_named_classes(project):
     assert all(name in metrics for name in FLOWERS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_table_with_words_as_labels_and_no_test_set(project):
     write_table(project)
     printed = project.ok("epochwise", "run", "prepare.source=digits.csv", "prepare.test_size=60", *SETTINGS)

@@ -40,6 +40,14 @@ document.body.dataset.seen = JSON.stringify(seen);
 </script>"""
 
 
+CUT_OFF = """
+return [...document.querySelectorAll("svg text")].filter((text) => {
+  const box = text.getBBox(), frame = text.ownerSVGElement.viewBox.baseVal;
+  return box.x < 0 || box.y < 0 || box.x + box.width > frame.width || box.y + box.height > frame.height;
+}).map((text) => text.textContent);
+"""  # the labels of charts that do not fit into them
+
+
 def used(page: str, folder: Path, width: int) -> dict:
     """What the page looks like while it is used at this width."""
     file = folder / "used.html"
@@ -79,3 +87,4 @@ def test_axe_finds_nothing_wrong(tmp_path, dark):
             assert violations(chrome) == []
             assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
             assert chrome.get_log("browser") == []
+            assert chrome.execute_script(CUT_OFF) == []

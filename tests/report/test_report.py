@@ -1,4 +1,4 @@
-"""report.html, from run directories made by hand: what it says, that it is the same again, how large and how fast."""
+"""report.html, from run directories made by hand: what it says, that it is the same again, and how large it is."""
 
 import base64
 import json
@@ -122,6 +122,16 @@ def test_18_runs_fit_into_a_megabyte(tmp_path):
     page = page_of(tmp_path, grid_sweep(tmp_path, [2, 4, 6, 8, 10, 12], [0.25, 0.5, 0.75], [0]))
     assert len(data_of(page)["runs"]) == 18
     assert len(page.encode()) < 1_000_000
+
+
+@pytest.mark.slow
+def test_1000_runs_are_1000_rows_with_the_numbers_of_compare(tmp_path):
+    sweep = grid_sweep(tmp_path, [2, 4, 6, 8, 10], [number / 200 for number in range(200)], [0])
+    page = page_of(tmp_path, sweep)
+    rows = json.loads(as_text(make_leaderboard(tmp_path, sweep), "json"))["rows"]
+    assert len(rows) == len(data_of(page)["runs"]) == 1000
+    column = 3  # after rank and the two parameters
+    assert [float(values[column]) for values in values_of(page)] == [row["val_accuracy"] for row in rows]
 
 
 def test_of_many_runs_the_best_have_images_and_all_have_rows(tmp_path):

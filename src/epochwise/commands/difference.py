@@ -7,12 +7,13 @@ from epochwise.common.git import try_git
 from epochwise.common.paths import display_path, find_root
 from epochwise.common.terminal import Terminal
 from epochwise.config.schema import parameters
-from epochwise.evaluation.paired_test import mcnemar
+from epochwise.evaluation.paired_test import LEVEL, mcnemar
 from epochwise.report.charts import shown
 from epochwise.report.content import Classified, ReportedRun
 from epochwise.runs.directory import RunDirectory
 from epochwise.training.history import History
 
+MCNEMAR = "McNemar's exact test"
 MAX_IMAGES = 20  # whose numbers are printed; --format json has all
 
 Row = dict[str, object]
@@ -46,21 +47,24 @@ class Difference:
     images: Images | None  # None if the two were not scored on the same test images
 
     def rows(self) -> list[Row]:
-        """A row for each difference, and for each metric."""
+        """A row for each difference, and for each metric; what holds for the two together stands in both columns."""
         parts = {"configuration": self.configuration, "data": self.data, "code": self.code, "versions": self.versions}
         found: list[Row] = [
             {"part": "run", "what": key, "A": self.runs[0][key], "B": self.runs[1][key]} for key in self.runs[0]
         ]
         for part, rows in (*parts.items(), ("metrics", self.metrics)):
             found += [{"part": part, "what": what, "A": one, "B": other} for what, one, other in rows]
+        both: list[tuple[str, str, object]] = [("code", "file that differs", name) for name in self.changed_files or ()]
+        both.append(("history", "first unequal epoch", self.first_unequal_epoch))
         if self.images:
-            found.append(
-                {
-                    **{"part": "test images", "what": "only this run right"},
-                    **{"A": self.images.only_a_right, "B": self.images.only_b_right},
-                }
-            )
-        return found
+            only = {"A": self.images.only_a_right, "B": self.images.only_b_right}
+            found.append({"part": "test images", "what": "only this run right", **only})
+            both += [
+                ("test images", "both right", self.images.both_right),
+                ("test images", "both wrong", self.images.both_wrong),
+                ("test images", f"p of {MCNEMAR}", self.images.p_value),
+            ]
+        return [*found, *({"part": part, "what": what, "A": value, "B": value} for part, what, value in both)]
 
     def as_json(self) -> dict[str, object]:
         parts = ("configuration", "data", "code", "versions", "metrics")
@@ -197,11 +201,11 @@ def _compare_images(one: Classified | None, other: Classified | None) -> Images 
 
 
 def _verdict(images: Images) -> str:
-    p = f"p = {images.p_value:.2g}, McNemar's exact test"
+    p = f"p = {images.p_value:.2g}, {MCNEMAR}"
     if images.only_a_right == images.only_b_right:
         return f"neither gets more of them right ({p})"
     better = "A" if images.only_a_right > images.only_b_right else "B"
-    if images.p_value < 0.05:
+    if images.p_value < LEVEL:
         return f"{better} gets more of them right, by more than chance explains on these images ({p})"
     return f"{better} gets more of them right, which may be chance ({p})"
 

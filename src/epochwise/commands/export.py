@@ -1,5 +1,6 @@
 """`epochwise export`: write a model as ONNX, for programs that have no TensorFlow."""
 
+import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -21,14 +22,14 @@ def export(model: Path | str | None, out: Path) -> None:
     """
     if out.suffix != ".onnx" or not out.parent.is_dir():
         raise InputError(f"--out must be a .onnx in a folder that exists, got {out}")
+    if importlib.util.find_spec("tf2onnx") is None:  # an optional dependency, whose import brings TensorFlow
+        raise InputError("the export needs tf2onnx: pip install 'epochwise[onnx]'")
     with found_model(model) as (file, run):
         from epochwise.training.backend import tf  # before tf2onnx, which imports it too
         from epochwise.training.model_file import in_float32, load_model
 
-        try:
-            import tf2onnx
-        except ImportError as error:
-            raise InputError(f"the export needs tf2onnx: pip install 'epochwise[onnx]' ({error})") from error
+        import tf2onnx  # isort: skip
+
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         trained, meta = load_model(file), run.read_record().mlflow.get("dataset", {}).get("meta", {})
         shape, classes = trained.input_shape, trained.output_shape[-1]

@@ -8,7 +8,7 @@ from epochwise.pipeline.directories import run_in
 from epochwise.pipeline.find_run import find_run
 from epochwise.pipeline.model_record import restore_pipeline_record
 from epochwise.runs.directory import RunDirectory
-from epochwise.sweeps.directory import find_sweep
+from epochwise.sweeps.directory import find_sweep, known_sweeps
 from epochwise.sweeps.record import SweepRecord
 
 
@@ -24,10 +24,14 @@ def find_named(wanted: Path | str) -> RunDirectory | SweepRecord:
         run = run_in(wanted)
         restore_pipeline_record(run)
         return run
-    known = find_run(wanted)
-    if known:
-        return known
+    root, run = find_root(), find_run(wanted)
+    begin_so = [sweep.id for sweep in known_sweeps(root) if sweep.id.startswith(wanted)] if run else []
+    if run and begin_so and run.read_record().run_id != wanted:
+        named = ", ".join([f"run {run.read_record().run_id}", *(f"sweep {sweep_id}" for sweep_id in begin_so)])
+        raise InputError(f"{wanted}: the ids of {named} begin so; give more of the id")
+    if run:
+        return run
     try:
-        return find_sweep(find_root(), wanted)
+        return find_sweep(root, wanted)
     except InputError as error:
         raise InputError(f"{wanted}: no run of this id or directory, and {error}") from error

@@ -2,6 +2,12 @@
 const page = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
+// Has a screen reader say a text, also if it is the same one again.
+function announce(text) {
+  byId("status").textContent = "";
+  setTimeout(() => { byId("status").textContent = text; }, 50);
+}
+
 // An element with attributes and children; text is never read as HTML.
 function element(tag, attributes, ...children) {
   const made = document.createElement(tag);
@@ -50,10 +56,10 @@ for (const button of document.querySelectorAll(".copy")) {
     const command = button.previousElementSibling;
     try {
       await navigator.clipboard.writeText(command.textContent);
-      byId("status").textContent = button.textContent = "copied";
+      announce(button.textContent = "copied");
     } catch {  // a frame or an address where the browser gives no clipboard
       getSelection().selectAllChildren(command);
-      byId("status").textContent = button.textContent = "selected";
+      announce(button.textContent = "selected");
     }
   });
 }
@@ -147,7 +153,10 @@ function update() {
   }
 }
 byId("choice").hidden = false;
-byId("choice").addEventListener("change", update);
+byId("choice").addEventListener("change", (event) => {
+  update();
+  if (event.target.tagName === "SELECT" && byId("run-B")) announce(byId("difference").firstElementChild.textContent);
+});
 // At first the best run beside the one of another setting that differs in the fewest parameters, of equals the better one.
 function nearest() {
   const [first, ...others] = page.runs;
