@@ -2,6 +2,7 @@
 
 The model.dense_units of a run are the validation images, of 300, that it classifies correctly; odd ones get 3 more with
 each epoch. The first ones are correct, so two runs differ by more than chance if their numbers do by 5 or more.
+Their states say that no epoch has reached more than another one, so a patience of n ends a run after n + 1.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from epochwise.runs.record import FAILED
 from epochwise.sweeps import executor, leaderboard_files
 from epochwise.sweeps.scheduler import epochs_to_train
 from epochwise.training.history import COLUMNS
+from epochwise.trajectory.ending import last_epoch
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
 from epochwise.trajectory.states import StateStore
 
@@ -43,10 +45,11 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
     """A run that is finished at once, with the states that a training would leave."""
     folder, root, store = log.parent, find_root(), state_store(cfg)
     values, data = parameters(cfg), prepared_for(cfg).sha256
-    units, epochs = cfg.model.dense_units, cfg.train.epochs
+    units, row = cfg.model.dense_units, dict.fromkeys(COLUMNS, 0.0)
+    epochs = last_epoch([row] * cfg.train.epochs, cfg.train.epochs, cfg.train.patience)
     folder.mkdir(parents=True, exist_ok=True)
     (segment,) = segments(values, data)
-    trained = epochs_to_train(values, data, store)
+    trained = epochs_to_train(values | {"train.epochs": epochs, "train.patience": None}, data, store)
     identity = {"fingerprint": fingerprint(values, data), "identity": segment.identity, "data_sha256": data}
     if (root / IS_KILLED).exists() and int((root / IS_KILLED).read_text()) == units:
         (root / IS_KILLED).unlink()
@@ -59,7 +62,7 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
         raise DivergedError("training diverged")
     for epoch in range(epochs - trained + 1, epochs + 1):
         if store:
-            StateStore(store, segment.identity, 1).write([], [dict.fromkeys(COLUMNS, 0.0)] * epoch, [0.0] * epoch)
+            StateStore(store, segment.identity, 1).write([], [row] * epoch, [0.0] * epoch)
     correct = correct_images(units, epochs)
     lines = ["actual,predicted", *("1,1" for _ in range(correct)), *("1,0" for _ in range(IMAGES - correct))]
     write_text(folder / "validation_predictions.csv", "\n".join(lines) + "\n")

@@ -15,7 +15,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_json, write_text
 from epochwise.evaluation.class_metrics import class_metrics
-from epochwise.report.charts import ticks
+from epochwise.report.charts import setting_series, ticks
 from epochwise.report.content import report_of_run
 from epochwise.report.page import MAX_WITH_IMAGES
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
@@ -97,6 +97,25 @@ def test_it_is_the_same_bytes_again_and_asks_for_nothing(tmp_path):
     assert page_of(tmp_path, sweep) == page
     assert not re.search(r'(?:src|href|url)\s*[=(]\s*["\']?(?:https?:)?//', page)
     assert re.findall(r'href="([^#"][^"]*)"', page) == ["data:,"]
+
+
+@pytest.mark.parametrize("varied", [["seed"], ["train.epochs", "seed"]])
+def test_runs_that_their_patience_ends_are_shown_as_long_as_they_are(tmp_path, varied):
+    """The mean over seeds goes as far as all of them, and each end has a dot."""
+    points = [point(job, seed=job, train__epochs=9, train__patience=2) for job in range(2)]
+    sweep = make_sweep(tmp_path, varied, *points)
+    for job, epochs in enumerate((3, 5)):
+        finish(sweep.folder / str(job), job, 0.9 + job / 10, epochs=epochs)
+        evaluated(sweep.folder / str(job), job)
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    settings = leaderboard_files.sweep_report(leaderboard).settings
+    (series,) = setting_series(settings, "val_accuracy", lambda setting, without_epochs=False: "both")
+    assert series.values == {epoch: pytest.approx(0.95) for epoch in (1, 2, 3)}
+    assert series.deviations == {epoch: pytest.approx(0.1 / 2**0.5) for epoch in (1, 2, 3)}
+    assert {epoch: value for epoch, (value, _) in series.marks.items()} == {3: 0.9, 5: 1.0}
+    page = page_of(tmp_path, sweep)
+    assert ">3…5</td>" in page and ">epochs</button>" in page
+    assert (">train.epochs</button>" in page) == ("train.epochs" in varied)
 
 
 def test_18_runs_fit_into_a_megabyte(tmp_path):

@@ -207,6 +207,44 @@ def test_a_dry_run_of_halving_says_at_least_and_at_most(project):
     assert least <= sum(trained_epochs(project.path)) - done <= most
 
 
+def test_a_dry_run_with_a_patience_says_at_least_and_at_most(project):
+    grid = ("run", "-m", "tracking=off", "model.dense_units=100,200")
+    printed = output(project, *grid, "train.patience=2", "train.epochs=9", "--dry-run")
+    assert to_train(printed) == [2 * 3, 2 * 9]
+    assert "to run: dense_units=100 · epochs: 0 there, at most 9 to train" in printed
+    printed = output(project, *grid, "train.patience=2", "train.epochs=9")
+    assert "2 runs on 1 worker: at most 18 epochs to train" in printed
+    assert trained_epochs(project.path) == [3, 3]
+    assert [row["epochs"] for row in read_json(latest(project).folder / "leaderboard.json")["rows"]] == [3, 3]
+    printed = output(project, *grid, "train.patience=2", "train.epochs=20", "--dry-run")
+    assert to_train(printed) == [0], "states tell where they end"
+    assert "to run: dense_units=100 · epochs: 3 there, 0 to train" in printed
+    output(project, *grid, "train.patience=2", "train.epochs=20")
+    assert trained_epochs(project.path) == [3, 3, 0, 0]
+    assert to_train(output(project, *grid, "train.patience=3", "train.epochs=20", "--dry-run")) == [2 * 1, 2 * 17]
+    output(project, *grid, "train.patience=3", "train.epochs=20")
+    assert trained_epochs(project.path)[4:] == [1, 1]
+
+
+def test_runs_with_and_without_a_patience_train_no_epoch_twice(project):
+    grid = ("run", "-m", "tracking=off", "train.epochs=2,6", "train.patience=null,1,3")
+    assert to_train(output(project, *grid, "--dry-run")) == [6]
+    output(project, *grid)
+    assert sum(trained_epochs(project.path)) == 6
+    rows = read_json(latest(project).folder / "leaderboard.json")["rows"]
+    found = {(row["train.epochs"], row["train.patience"]): row["epochs"] for row in rows}
+    assert found == {(2, None): 2, (2, 1): 2, (2, 3): 2, (6, None): 6, (6, 1): 2, (6, 3): 4}
+
+
+@pytest.mark.parametrize("sweeper", ["halving", "random"])
+def test_runs_with_a_patience_have_no_rungs(project, sweeper):
+    grid = ("run", "-m", f"hydra/sweeper={sweeper}", "tracking=off", RUNGS, "model.dense_units=range(100,200,10)")
+    refused = project.cli(*grid, "train.patience=2")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "train.patience=2: must be null where train.epochs=1,3,9 are rungs" in refused.stderr
+    assert not (project.path / "multirun").exists()
+
+
 def test_a_dry_run_without_states_counts_every_run(project):
     command = (*HALVING, "hydra.sweeper.keep_ties=false", "train.reuse=false", RUNGS, NINE)
     assert to_train(output(project, *command, "--dry-run")) == [9 * 1 + 3 * 3 + 9]

@@ -58,7 +58,7 @@ class RunRecord:
     weights_sha256: str | None = None  # None until the training has finished
     model_sha256: str | None = None  # of model.keras
     data_sha256: str
-    epochs: int
+    epochs: int  # that the run consists of; until its training has finished, the most that it may
     epochs_trained: int = 0
     epochs_reused: int = 0
     steps_trained: int = 0

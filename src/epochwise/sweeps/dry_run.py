@@ -8,7 +8,16 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import finished_runs
 from epochwise.sweeps.halving import RUNG_KEY, by_setting, kept, unfinished
 from epochwise.sweeps.record import Point, SweepRecord
-from epochwise.sweeps.scheduler import Epochs, Job, distinct, missing_epochs, own_epochs, untrained
+from epochwise.sweeps.scheduler import (
+    Epochs,
+    Job,
+    distinct,
+    may_end_early,
+    missing_epochs,
+    own_epochs,
+    surely_untrained,
+    untrained,
+)
 from epochwise.sweeps.search import Proposer, Search, batches
 
 Bounds = tuple[int, int]  # at least, at most
@@ -21,8 +30,10 @@ class PlannedJob:
     point: Point
     finished: RunDirectory | None = None
     job: Job | None = None
-    missing: int = 0  # epochs of which there is no state
+    there: int = 0  # epochs of which there is a state
+    missing: int = 0  # epochs of which there is none, at most
     to_train: int = 0  # those of them that no other job of the sweep trains
+    may_end_early: bool = False  # whether its patience may spare it some of these
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class DryRun:
     """The jobs that are known, and the rungs after them."""
 
     jobs: list[PlannedJob]
+    at_least: int  # epochs that these jobs train together
     later: list[LaterRung] = field(default_factory=list)
 
     @property
@@ -49,14 +61,14 @@ class DryRun:
     @property
     def epochs(self) -> Bounds:
         """How many epochs would be trained, at least and at most."""
-        known = sum(planned.to_train for planned in self.jobs)
-        return tuple(known + sum(rung.to_train[end] for rung in self.later) for end in (0, 1))  # type: ignore[return-value]
+        at_most, later = sum(planned.to_train for planned in self.jobs), [rung.to_train for rung in self.later]
+        return self.at_least + sum(epochs[0] for epochs in later), at_most + sum(epochs[1] for epochs in later)
 
     @property
     def runs(self) -> Bounds:
         """How many runs there would be, at least and at most."""
-        known = len(self.to_run)
-        return tuple(known + sum(rung.runs[end] for rung in self.later) for end in (0, 1))  # type: ignore[return-value]
+        known, later = len(self.to_run), [rung.runs for rung in self.later]
+        return known + sum(runs[0] for runs in later), known + sum(runs[1] for runs in later)
 
 
 def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Path | None) -> DryRun:
@@ -64,19 +76,17 @@ def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Pa
     finished = finished_runs(root, sweep, points)
     needed = distinct([point for point in points if point.job not in finished])
     jobs = {point.job: Job.of(point, sweep.run_directory(point), store) for point in needed}
-    own = own_epochs(jobs.values())
-    return DryRun(
-        [
-            PlannedJob(
-                point,
-                finished.get(point.job),
-                job := jobs.get(point.job),
-                len(untrained(job)) if job else 0,
-                own.get(point.job, 0),
-            )
-            for point in points
-        ]
-    )
+    needed_by = {number: untrained(job) for number, job in jobs.items()}
+    own, sure = own_epochs(needed_by), Epochs().union(*map(surely_untrained, jobs.values()))
+    planned = []
+    for point in points:
+        job = jobs.get(point.job)
+        if job is None:
+            planned.append(PlannedJob(point, finished.get(point.job)))
+            continue
+        missing, there = len(needed_by[point.job]), job.ends[1] - len(needed_by[point.job])
+        planned.append(PlannedJob(point, None, job, there, missing, own[point.job], may_end_early([job])))
+    return DryRun(planned, len(sure))
 
 
 def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer, store: Path | None) -> DryRun:
@@ -92,7 +102,7 @@ def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Propos
     later = _rungs_above(search, last, settings, store)
     for count in proposer.later():
         later += _unknown_bracket(search, count, len(first_rung) // settings, store)
-    return DryRun(now.jobs, later)
+    return DryRun(now.jobs, now.at_least, later)
 
 
 def _rungs_above(search: Search, batch: Sequence[Point], settings: int, store: Path | None) -> list[LaterRung]:

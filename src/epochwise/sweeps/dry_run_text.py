@@ -35,7 +35,8 @@ def _job(planned: PlannedJob) -> str:
         return f"not run: {point.name}: {point.refused or 'the same run as another job'}"
     shared = planned.missing - planned.to_train
     others = f", {shared} trained by other jobs" if shared else ""
-    return f"to run: {point.name} · epochs: {job.epochs - planned.missing} there{others}, {planned.to_train} to train"
+    at_most = "at most " if planned.may_end_early else ""
+    return f"to run: {point.name} · epochs: {planned.there} there{others}, {at_most}{planned.to_train} to train"
 
 
 def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
@@ -47,6 +48,7 @@ def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
     seconds = [
         planned.to_train * pace.epoch + (pace.around or 0) * bool(planned.job) for planned, pace in known if pace
     ]
+    at_most = "at most " if any(planned.may_end_early for planned in plan.jobs) else ""
     epoch, around = max(pace.epoch for pace in paces), max(pace.around or 0 for pace in paces)
     later = [
         sum(rung.to_train[end] * epoch + rung.runs[end] * around for rung in plan.later) / workers for end in (0, 1)
@@ -55,7 +57,7 @@ def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
     bounds = sorted({_duration(now + more) for more in later}, key=len)
     pace = f"an epoch takes {epoch:.1f} s, and a run {around:.1f} s beside its training"
     runs = sum({id(one): one.runs for one in paces}.values())  # of each kind once
-    return f"time: about {' to '.join(bounds)}; {pace}, as in {counted(runs, 'run')} here"
+    return f"time: {at_most}about {' to '.join(bounds)}; {pace}, as in {counted(runs, 'run')} here"
 
 
 def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, max_gb: float) -> str:

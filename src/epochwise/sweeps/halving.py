@@ -60,7 +60,8 @@ class Decision:
 
 def setting_key(parameters: Mapping[str, Any]) -> str:
     """What is the same on all rungs and for all seeds of a setting, as one text."""
-    return json.dumps({key: value for key, value in parameters.items() if key not in ("seed", RUNG_KEY)})
+    values = {key: value for key, value in parameters.items() if key not in ("seed", RUNG_KEY)}
+    return json.dumps(values, sort_keys=True)  # points of an earlier version have them in another order
 
 
 def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
+from epochwise.config.schema import PATIENCE
+from epochwise.report.content import has_patience
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FAILED, RunRecord
 from epochwise.sweeps.directory import finished_runs, log_file
@@ -42,6 +44,11 @@ class Setting:
     def median(self) -> Result:
         """The run with the median of val_accuracy; of two in the middle the better one."""
         return self.results[(len(self.results) - 1) // 2]
+
+    @property
+    def epochs(self) -> list[int]:
+        """How many epochs each of its runs consists of; a patience may end them after different ones."""
+        return [result.record.epochs for result in self.results]
 
     def mean(self, metric: str) -> float:
         return statistics.fmean(result.metrics[metric] for result in self.results)
@@ -84,6 +91,17 @@ class Leaderboard:
         """The best run of the best setting."""
         return next(iter(self.results), None)
 
+    @property
+    def ended_early(self) -> list[Result]:
+        """The runs that their patience has ended before `train.epochs`."""
+        patient = [result for result in self.results if result.point.parameters.get(PATIENCE) is not None]
+        return [result for result in patient if result.record.epochs < result.point.parameters[RUNG_KEY]]
+
+    @property
+    def shows_epochs(self) -> bool:
+        """Whether the epochs that runs consist of have a column of their own, since no parameter says it."""
+        return "train.epochs" not in self.keys or has_patience(result.point.parameters for result in self.results)
+
     def dropped_at(self, setting: Setting) -> int | None:
         """After how many epochs a search has dropped this setting; None if it has not."""
         key = setting_key(setting.parameters)
@@ -115,7 +133,7 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
         missing += [point.name for point in unfinished if point.job not in reasons]
     by_setting: dict[str, list[Result]] = {}
     for result in results.values():
-        by_setting.setdefault(json.dumps(_without_seed(result.point)), []).append(result)
+        by_setting.setdefault(json.dumps(_without_seed(result.point), sort_keys=True), []).append(result)
     settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
     shown = _together([sweep, *others]) if others else sweep
     if shown.search:

@@ -83,8 +83,8 @@ def _draw(leaderboard: Leaderboard, names: list[str]) -> None:
 
     folder, keys, validation = leaderboard.sweep.folder, leaderboard.keys, leaderboard.validation
     curves = trajectory_curves(leaderboard)
-    several_seeds = keys and any(len(setting.results) > 1 for setting in leaderboard.settings)
-    seeds = "; of several seeds the best" if several_seeds else ""
+    several_seeds = any(len(setting.results) > 1 for setting in leaderboard.settings)
+    seeds = "; over several seeds mean ± standard deviation" if several_seeds else ""
     left_out = f"; the best {MAX_CURVES} of {len(curves)}" if len(curves) > MAX_CURVES else ""
     heading = f"measured on {validation}; a dot where a run ends{seeds}{left_out}"
     pictures.draw_curves(curves[:MAX_CURVES], folder / CURVES, heading)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from epochwise.common.errors import InputError
+from epochwise.config.schema import PATIENCE
 from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
@@ -16,7 +17,10 @@ from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import PROCESS
 
 MAX_RUNS = 20  # of one kind that are looked at, the latest
-SAME_PACE = ("train.epochs", "train.learning_rate", "train.decay_every", "train.decay_factor", "train.cooldown_epochs")
+SAME_PACE = (
+    *("train.epochs", PATIENCE, "train.learning_rate"),
+    *("train.decay_every", "train.decay_factor", "train.cooldown_epochs"),
+)
 
 
 @dataclass(frozen=True)

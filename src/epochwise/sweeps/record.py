@@ -8,6 +8,7 @@ from typing import Any
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
+from epochwise.config.schema import BEFORE
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import now
 
@@ -103,15 +104,16 @@ def _time_of_change(path: Path) -> int:
 
 
 def _read_point(content: object, needed: set[str], path: Path) -> Point:
-    """A point of sweep.json, which must have the `needed` parameters."""
+    """A point of sweep.json, which must have the `needed` parameters. It has those that are newer, too: see BEFORE."""
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a sweep's record: a point is {content!r}")
     optional = {"fingerprint": None, "data_sha256": None, "refused": "", "bracket": 0}
     point = Point(**_checked(optional | content, POINT_TYPES, path))
-    lacking = sorted(needed - point.parameters.keys())
+    older = {key: value for key, value in BEFORE.items() if key not in point.parameters}
+    lacking = sorted(needed - point.parameters.keys() - older.keys())
     if lacking:
         raise InputError(f"{path}: not a sweep's record: point {point.job} lacks {', '.join(lacking)}")
-    return point
+    return replace(point, parameters=point.parameters | older)
 
 
 def _checked(values: Mapping[str, Any], types: dict[str, Any], path: Path) -> dict[str, Any]:

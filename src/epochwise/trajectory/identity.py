@@ -1,4 +1,4 @@
-"""What identifies a training: everything that decides it but its length, and the hashes over that."""
+"""What identifies a training: everything that decides it but where it ends, and the hashes over that."""
 
 import functools
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from epochwise.common.errors import RunError
 from epochwise.common.files import file_digest
 from epochwise.common.paths import find_root
-from epochwise.config.schema import NETWORK, OWN_PARAMETERS
+from epochwise.config.schema import NETWORK, OWN_PARAMETERS, PATIENCE
 from epochwise.training.network_source import NetworkSource, is_own, read_source
 
 Identity = dict[str, Any]
@@ -29,10 +29,14 @@ KERNEL_VARIABLES = (  # environment variables by which TensorFlow chooses kernel
 
 
 class Segment(NamedTuple):
-    """A part of a training with one identity: all epochs up to and including `last` that no earlier segment has."""
+    """A part of a training with one identity: all epochs up to and including `last` that no earlier segment has.
+
+    A run with `patience` may end before `last`, see `ending.last_epoch`. Then it has no other segment.
+    """
 
     identity: Identity
     last: int
+    patience: int | None = None
 
 
 def segments(parameters: Mapping[str, Any], data_sha256: str) -> list[Segment]:
@@ -43,7 +47,7 @@ def segments(parameters: Mapping[str, Any], data_sha256: str) -> list[Segment]:
     shared, epochs = _shared_identity(parameters, data_sha256), parameters["train.epochs"]
     cooldown = parameters["train.cooldown_epochs"]
     if not cooldown:
-        return [Segment(shared, epochs)]
+        return [Segment(shared, epochs, parameters[PATIENCE])]
     length = {"train.epochs": epochs, "train.cooldown_epochs": cooldown}
     own = Segment(shared | {"parameters": shared["parameters"] | length}, epochs)
     return [Segment(shared, epochs - cooldown), own] if epochs > cooldown else [own]
@@ -55,9 +59,13 @@ def trajectory_key(identity: Identity) -> str:
 
 
 def fingerprint(parameters: Mapping[str, Any], data_sha256: str) -> str:
-    """SHA-256 that identifies a run: its trajectory and its number of epochs."""
-    trajectory = trajectory_key(segments(parameters, data_sha256)[-1].identity)
-    return trajectory_key({"trajectory": trajectory, "epochs": parameters["train.epochs"]})
+    """SHA-256 that identifies a run: its trajectory, its number of epochs and its patience.
+
+    No patience is left out, so that runs which are older than this parameter keep their fingerprints.
+    """
+    segment = segments(parameters, data_sha256)[-1]
+    end = {"epochs": segment.last} | ({} if segment.patience is None else {"patience": segment.patience})
+    return trajectory_key({"trajectory": trajectory_key(segment.identity)} | end)
 
 
 @functools.cache
@@ -90,7 +98,7 @@ def network_code(network: str) -> dict[str, str]:
 
 def _shared_identity(parameters: Mapping[str, Any], data_sha256: str) -> Identity:
     deciding = {key: value for key, value in parameters.items() if key.startswith(("train.", "seed"))}
-    for key in ("train.epochs", "train.cooldown_epochs", *_without_effect(parameters)):
+    for key in ("train.epochs", PATIENCE, "train.cooldown_epochs", *_without_effect(parameters)):
         del deciding[key]
     code = network_code(parameters[NETWORK])
     own = {"network": code} if code else {}
