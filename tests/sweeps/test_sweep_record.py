@@ -51,6 +51,7 @@ def test_a_record_of_version_0_1_is_read(tmp_path):
         "points": [earlier["points"][0] | {"bracket": 0}],
         "published_digest": "abc",
         "search": {},
+        "search_ended": False,
     }
 
 
@@ -69,6 +70,7 @@ WRONG = {
     "reuse": "yes",
     "failures": {"a": "boom"},
     "published_digest": None,
+    "search_ended": "yes",
     "points.0": 3,
     "points.0.job": "0",
     "points.0.parameters": {"seed": 0},
