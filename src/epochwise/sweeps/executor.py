@@ -45,6 +45,7 @@ class SweepExecutor:
         self.sweep, self.n_jobs, self.context, self.compose = sweep, n_jobs, context, compose
         self.size = 0  # how many workers there may be
         self.settings: dict[str, Any] = {}  # what changes no result: tracking, reuse of states and the like
+        self.composed: dict[int, DictConfig] = {}  # of a job that is not started yet
         self.workers: list[Worker] = []
         self.threads: dict[Worker, int] = {}  # train.threads of its jobs, which a process can set only once
 
@@ -68,6 +69,7 @@ class SweepExecutor:
         # Tracking, reuse of states and `sweep.rerun` cannot be swept, so they are the same for all jobs.
         cfg = self.compose(min(numbers))
         self.settings = {key: OmegaConf.select(cfg, key) for key in run_setting_keys()}
+        self.composed = {min(numbers): cfg}
         points = [point for point in self.sweep.points if point.job in numbers]
         ended = EndedRuns({}, {}) if cfg.sweep.rerun else ended_runs(find_root(), self.sweep, points)
         finished, diverged = ended.finished, ended.diverged
@@ -135,7 +137,7 @@ class SweepExecutor:
 
     def _start(self, job: Job, progress: SweepProgress) -> None:
         try:
-            cfg = self.compose(job.number)
+            cfg = self.composed.pop(job.number, None) or self.compose(job.number)
         except Exception as error:  # Hydra's, OmegaConf's and the YAML parser's, if a file in conf/ was changed
             self._fail(job, f"its configuration cannot be composed any more: {one_line(error)}", progress)
             return
