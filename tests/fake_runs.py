@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 from conftest import Project
-from made_sweeps import finish
+from made_sweeps import finish, predict
 from omegaconf import DictConfig
 
 from epochwise.common.errors import DivergedError
-from epochwise.common.files import write_text
 from epochwise.common.paths import find_root
 from epochwise.common.worker import TaskResult
 from epochwise.config.schema import parameters
@@ -33,7 +32,9 @@ from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
 from epochwise.trajectory.states import StateStore
 
 IMAGES = 300
-DIVERGES, IS_KILLED = 13, "killed once"  # model.dense_units; a file in the project with the number of such a run
+DIVERGES, DIVERGES_LATER = 13, 201  # model.dense_units of runs that diverge; those of 201 in the second epoch
+IS_KILLED = "killed once"  # a file in the project with the model.dense_units of a run
+DIVERGED = "diverged.txt"  # of the project: a line for each run that has diverged
 TRAINED = "trained.txt"  # of the project: a line for each run with its directory and how many epochs it trained
 
 
@@ -54,7 +55,9 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
     if (root / IS_KILLED).exists() and int((root / IS_KILLED).read_text()) == units:
         (root / IS_KILLED).unlink()
         raise Killed
-    if units == DIVERGES:
+    if units == DIVERGES or (units == DIVERGES_LATER and epochs > 1):
+        with open(root / DIVERGED, "a") as stream:
+            stream.write(f"{folder.relative_to(root)}\n")
         finish(folder, int(folder.name), epochs=epochs, **identity)
         failure = f"{DivergedError.__name__}: training diverged"
         run = RunDirectory(folder)
@@ -64,8 +67,7 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
         if store:
             StateStore(store, segment.identity, 1).write([], [row] * epoch, [0.0] * epoch)
     correct = correct_images(units, epochs)
-    lines = ["actual,predicted", *("1,1" for _ in range(correct)), *("1,0" for _ in range(IMAGES - correct))]
-    write_text(folder / "validation_predictions.csv", "\n".join(lines) + "\n")
+    predict(folder, correct, IMAGES)
     with open(root / TRAINED, "a") as stream:
         stream.write(f"{folder.relative_to(root)} {trained}\n")
     more = {"epochs_trained": trained, "epochs_reused": epochs - trained, "started": 1, "ended": 2}

@@ -5,7 +5,7 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 from epochwise.common.errors import InputError
-from epochwise.config import overrides
+from epochwise.config import compose, overrides
 from epochwise.config.compose import as_overrides, hydra_settings, load
 from epochwise.config.schema import BEFORE, OWN_PARAMETERS, leaf_keys, parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data
@@ -212,3 +212,16 @@ def test_grid_is_hydras_own(project):
         ["train.epochs=2", "model.dense_dropout=0.25"],
         ["train.epochs=2", "model.dense_dropout=0.5"],
     ]
+
+
+def test_a_process_composes_once_for_each_choice_of_groups_as_long_as_the_files_stay(project, monkeypatch):
+    composed = []
+    compose_with_hydra = compose._compose
+    monkeypatch.setattr(compose, "_compose", lambda typed: composed.append(typed) or compose_with_hydra(typed))
+    assert [load([f"seed={seed}"]).seed for seed in (1, 2)] == [1, 2]
+    load(["experiment=quick"])
+    assert composed == [(), ("experiment=quick",)]
+    project.edit("params.yaml", "dense_units: 128", "dense_units: 64")
+    assert load([]).model.dense_units == 64 and composed[2:] == [()]
+    project.edit("conf/experiment/quick.yaml", "epochs: ", "epochs: 1")
+    assert load(["experiment=quick"]).train.epochs > 9 and composed[3:] == [("experiment=quick",)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import A_RECORD
-from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from made_sweeps import bare_project, finish, make_search, make_sweep, point  # noqa: F401
 from omegaconf import OmegaConf
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -89,6 +89,31 @@ def test_its_numbers_are_those_of_compare(tmp_path):
     assert [run["id"] for run in runs] == [run for row in rows for run in row["runs"]]
     for run, row in zip(runs[::3], rows, strict=True):
         assert run["metrics"]["val_accuracy"] == pytest.approx(row["val_accuracy"], abs=2e-4)
+
+
+def test_a_search_does_not_compare_rungs_as_equals(tmp_path):
+    """A column says when a setting was dropped, and the heat map has those of the best one's rung only."""
+    page = page_of(tmp_path, make_search(tmp_path))
+    assert re.search(r"<button[^>]*>dropped at</button>", page)
+    places = [values[4:6] for values in values_of(page)]  # after rank and three parameters
+    assert [dropped for dropped, _ in places] == ["", "", "1"]
+    assert [float(accuracy) for _, accuracy in places] == [279 / 300, 278 / 300, 200 / 300]
+    (heat_map,) = re.findall(r'<table class="heat".*?</table>', page, re.DOTALL)
+    assert re.findall(r'<td style="[^"]*"( class="best")?>([^<]*)</td>', heat_map) == [
+        (' class="best"', "0.9300"),
+        ("", "0.9267"),
+    ]
+    assert "dropped at" not in page_of(tmp_path, grid_sweep(tmp_path, [2, 4], [0.5], [0]))
+
+
+def test_the_best_cell_of_a_heat_map_is_that_of_the_first_setting(tmp_path):
+    """Of two settings with the same val_accuracy, that with the lower val_loss."""
+    grid = [(e, d) for e in (2, 4) for d in (0.25, 0.5)]
+    points = [point(job, train__epochs=e, model__dense_dropout=d) for job, (e, d) in enumerate(grid)]
+    sweep = make_sweep(tmp_path, ["train.epochs", "model.dense_dropout"], *points)
+    for job, (epochs, _) in enumerate(grid):
+        finish(sweep.folder / str(job), job, 0.9, val_loss=0.1 if job == 2 else 0.2, epochs=epochs)
+    assert page_of(tmp_path, sweep).count('class="best">') == 1
 
 
 def test_it_is_the_same_bytes_again_and_asks_for_nothing(tmp_path):

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from made_sweeps import bare_project, finish, make_search, make_sweep, point  # noqa: F401
 
-from epochwise.sweeps import leaderboard_files
+from epochwise.sweeps import leaderboard_files, pictures
 from epochwise.sweeps.curves import trajectory_curves
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.table import as_text
@@ -69,6 +69,30 @@ def test_lists_can_be_swept_beside_another_key(tmp_path):
         finish(sweep.folder / str(job), job, 0.9 + job / 100)
     leaderboard_files.write(make_leaderboard(tmp_path, sweep))
     assert (sweep.folder / "heat_map.png").is_file()
+
+
+def test_the_heat_map_of_a_search_has_the_settings_that_came_as_far_as_the_best(tmp_path, monkeypatch):
+    """0.3 has trained for one epoch only, and the best of the last rung is not the best of all."""
+    drawn = []
+    monkeypatch.setattr(pictures, "draw_heat_map", lambda *arguments: drawn.append(arguments))
+    leaderboard_files.write(make_leaderboard(tmp_path, make_search(tmp_path)))
+    ((keys, cells, _, heading),) = drawn
+    assert keys == ["model.dense_dropout", "model.dense_units"]
+    assert list(cells.items()) == [((0.1, 128), 279 / 300), ((0.2, 129), 278 / 300)]
+    assert heading == "val_accuracy (validation images, after 2 epochs)"
+
+
+def test_the_heat_maps_bold_cell_is_the_best_settings(tmp_path, monkeypatch):
+    """Of two with the same val_accuracy the first has the lower val_loss."""
+    bold = []
+
+    def save(figure, path):
+        texts = [text for axes in figure.axes for text in axes.texts]
+        bold.extend(text.get_position() for text in texts if text.get_weight() == "bold")
+
+    monkeypatch.setattr(pictures.figures, "save", save)
+    pictures.draw_heat_map(("x", "y"), {(2, 1): 0.9, (1, 1): 0.9, (1, 2): 0.8}, tmp_path / "map.png", "a map")
+    assert bold == [(1, 0)]
 
 
 def test_runs_that_differ_in_length_only_are_one_curve(sweep, tmp_path):

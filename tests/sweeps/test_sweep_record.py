@@ -53,6 +53,7 @@ def test_a_record_of_version_0_1_is_read(tmp_path):
         "points": [earlier["points"][0] | {"bracket": 0, "parameters": BEFORE | {"seed": 0, "train.epochs": 2}}],
         "published_digest": "abc",
         "search": {},
+        "search_ended": False,
     }
 
 
@@ -71,6 +72,7 @@ WRONG = {
     "reuse": "yes",
     "failures": {"a": "boom"},
     "published_digest": None,
+    "search_ended": "yes",
     "points.0": 3,
     "points.0.job": "0",
     "points.0.parameters": {"seed": 0},

@@ -34,7 +34,7 @@ def test_csv_has_a_row_for_each_setting(leaderboard):
 
 def test_json_has_full_precision_and_what_is_not_finished(leaderboard, tmp_path):
     content = json.loads(as_text(leaderboard, "json"))
-    assert list(content) == ["sweep", "validation", "rows", "failed", "not_run"]
+    assert list(content) == ["sweep", "validation", "rows", "beside_best", "notes", "failed", "not_run"]
     assert content["rows"][0]["val_accuracy"] == pytest.approx(0.93)
     metrics = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")
     assert list(content["rows"][0]) == [

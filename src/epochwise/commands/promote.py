@@ -83,6 +83,8 @@ def _chosen_run(run_id: str | None, sweep_id: Path | str | None, scratch: Path) 
     unfinished = len(leaderboard.failures) + len(leaderboard.missing)
     if unfinished:
         print(f"note: {unfinished} of its runs are not finished")
+    if sweep.is_broken_off:
+        print("note: the search is not finished, so a better setting may follow; the same command goes on with it")
     return chosen.run, True
 
 

@@ -200,7 +200,10 @@ def ends_of_runs(histories: Sequence[History], metric: str) -> list[tuple[int, f
 
 
 def heat_maps(settings: Sequence[ReportedSetting], keys: Sequence[str], names: Mapping[str, str]) -> list[HeatMap]:
-    """val_accuracy over each pair of `keys`; where other keys vary too, that of the best setting with the pair."""
+    """val_accuracy over each pair of `keys`; where other keys vary too, that of the best setting with the pair.
+
+    `settings` are those that compare with each other, best first.
+    """
     varied = [key for key in keys if len({str(setting.values[key]) for setting in settings}) > 1]
     pairs = [(one, other) for place, one in enumerate(varied) for other in varied[place + 1 :]]
     return [_heat_map(settings, pair, names, len(varied) > 2) for pair in pairs]
@@ -248,14 +251,15 @@ def _heat_map(
     for setting in settings:  # best first, so that the first one stays
         where = str(setting.values[pair[0]]), str(setting.values[pair[1]])
         scores.setdefault(where, float(setting.summary["val_accuracy"] or 0))
-    low, high = min(scores.values()), max(scores.values())
+    low, high, best = min(scores.values()), max(scores.values()), next(iter(scores))
     rows: list[list[Cell | None]] = []
     for y in down:
         row: list[Cell | None] = []
         for x in across:
-            score = scores.get((str(x), str(y)))
+            place = str(x), str(y)
+            score = scores.get(place)
             share = (score - low) / (high - low) if score is not None and high > low else 0.5
-            row.append(None if score is None else Cell(f"{score:.4f}", round(share, 3), score == high))
+            row.append(None if score is None else Cell(f"{score:.4f}", round(share, 3), place == best))
         rows.append(row)
     note = "of the best setting with the two values" if others else ""
     return HeatMap(names[pair[0]], names[pair[1]], [*map(shown, across)], [*map(shown, down)], rows, note)

@@ -139,6 +139,13 @@ class Report:
     settings: list[ReportedSetting]
     notes: list[str] = field(default_factory=list)  # how it is ranked, costs
     problems: list[str] = field(default_factory=list)  # points that failed or were not run
+    has_rungs: bool = False  # whether it is a search that drops settings: they have trained for unequal times
+
+    @property
+    def on_best_rung(self) -> list[ReportedSetting]:
+        """The settings that came as far as the best one, which alone compare with it; all if there are no rungs."""
+        furthest = self.settings[0].runs[0].record.epochs if self.settings else 0
+        return [one for one in self.settings if not self.has_rungs or one.runs[0].record.epochs == furthest]
 
     @property
     def runs(self) -> list[ReportedRun]:

@@ -48,7 +48,7 @@ def render(report: Report) -> bytes:
             line_charts=line_charts,
             colours=charts.COLOURS,
             curves_left_out=left_out,
-            heat_maps=charts.heat_maps(report.settings, report.keys, names),
+            heat_maps=charts.heat_maps(report.on_best_rung, report.keys, names),
             parallel=charts.parallel_coordinates(report.settings, report.keys, names, labels),
             trunks=trunks,
             epochs_once=distinct_epochs(trunks),

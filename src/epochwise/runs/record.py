@@ -82,6 +82,11 @@ class RunRecord:
         """Whether the training ended because its loss was no longer a finite number: the same run ends so again."""
         return self.status == FAILED and self.failure.startswith(f"{DivergedError.__name__}:")
 
+    @property
+    def reason(self) -> str:
+        """Why the run failed, as a sweep says it: without the class of an error that this program raises itself."""
+        return self.failure.removeprefix(f"{DivergedError.__name__}: ")
+
     @staticmethod
     def read(path: Path) -> "RunRecord":
         """Raises InputError if the file does not exist or is no run's record."""

@@ -3,8 +3,9 @@
 That is read from the run directories, wherever they lie, so it is never out of date.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -12,9 +13,21 @@ from epochwise.common.errors import InputError
 from epochwise.common.files import find_files
 from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import RunRecord
 from epochwise.sweeps.record import RECORD, Point, SweepRecord
 
 MAX_NAMED = 5  # sweeps in a message
+
+
+@dataclass(frozen=True)
+class EndedRuns:
+    """The runs of a sweep's points that need not be run, by job."""
+
+    finished: dict[int, RunDirectory]
+    diverged: dict[int, RunDirectory]  # of a search, which drops their settings: the same run would end so again
+
+    def __contains__(self, job: int) -> bool:
+        return job in self.finished or job in self.diverged
 
 
 def known_sweeps(root: Path) -> list[SweepRecord]:
@@ -49,22 +62,28 @@ def find_sweep(root: Path, wanted: Path | str | None) -> SweepRecord:
 
 
 def finished_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None = None) -> dict[int, RunDirectory]:
-    """The finished runs of a sweep's points, all or those given, by job.
+    """The finished runs of a sweep's points, all or those given, by job."""
+    return ended_runs(root, sweep, points).finished
+
+
+def ended_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None = None) -> EndedRuns:
+    """The runs of a sweep's points, all or those given, that are finished or, of a search, have diverged.
 
     A run lies in the point's own run directory, or in any other one that holds the very same run.
     """
     points = list(sweep.points if points is None else points)
     missing = {point.fingerprint for point in points if point.fingerprint}
     own = [sweep.run_directory(point) for point in points]
-    found: dict[str, RunDirectory] = {}
+    finished: dict[str, RunDirectory] = {}
+    diverged: dict[str, RunDirectory] = {}
     for run in own if sweep.rerun else chain(own, run_directories(root)):
         if not missing:
             break
-        fingerprint = _finished_fingerprint(run, missing, sweep.reuse)
-        if fingerprint:
-            found[fingerprint] = run
-            missing.remove(fingerprint)
-    return {point.job: found[key] for point in points if (key := point.fingerprint) and key in found}
+        record = _ended_record(run, missing, sweep)
+        if record:
+            (diverged if record.diverged else finished)[record.fingerprint] = run
+            missing.remove(record.fingerprint)
+    return EndedRuns(_by_job(points, finished), _by_job(points, diverged))
 
 
 def log_file(run: RunDirectory) -> Path:
@@ -72,15 +91,20 @@ def log_file(run: RunDirectory) -> Path:
     return run.path / "run.log"
 
 
-def _finished_fingerprint(run: RunDirectory, wanted: set[str], reuse: bool) -> str | None:
-    """The fingerprint of a finished run, if it is `wanted`. Without `reuse`, a run that reused epochs does not count.
+def _by_job(points: Iterable[Point], found: Mapping[str, RunDirectory]) -> dict[int, RunDirectory]:
+    return {point.job: found[key] for point in points if (key := point.fingerprint) and key in found}
 
+
+def _ended_record(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> RunRecord | None:
+    """The record of a run that need not be run for the sweep, if its fingerprint is `wanted`.
+
+    Without `reuse`, a run that reused epochs does not count.
     run.json is read first: most runs are others, and to check that a run is complete takes several times as long.
     """
     try:
-        if run.read_record().fingerprint not in wanted:
-            return None
+        record = run.read_record()
     except InputError:
         return None
-    record = run.read_complete()
-    return record.fingerprint if record and (reuse or not record.epochs_reused) else None
+    if record.fingerprint not in wanted or (record.epochs_reused and not sweep.reuse):
+        return None
+    return record if record.diverged and sweep.search else run.read_complete()

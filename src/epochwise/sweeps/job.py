@@ -16,13 +16,13 @@ from epochwise.common.processes import redirected_output
 from epochwise.config.limits import check_values
 from epochwise.config.schema import parameters
 from epochwise.pipeline.run import run_configuration
-from epochwise.sweeps.directory import finished_runs
+from epochwise.sweeps.directory import ended_runs
 from epochwise.sweeps.record import SweepRecord
 from epochwise.tracking.server import preload
 
 
 def run_point(cfg: DictConfig) -> None:
-    """Run a point of a sweep, unless it is finished by now. Hydra calls this for each job.
+    """Run a point of a sweep, unless its run has ended by now. Hydra calls this for each job.
 
     Raises whatever the run raises, InputError if the point's data could not be prepared, and RunError if `cfg` is no
     longer the point's configuration.
@@ -39,8 +39,8 @@ def run_point(cfg: DictConfig) -> None:
         raise RunError("the configuration was changed while the sweep ran; start it again")
     with lock_directory(main_root(), directory):  # a worker of a sweep whose parent was killed may still be ending here
         pass
-    if not cfg.sweep.rerun and finished_runs(find_root(), sweep, [point]):
-        print(f"already finished: {point.name}")
+    if not cfg.sweep.rerun and point.job in ended_runs(find_root(), sweep, [point]):
+        print(f"has ended already: {point.name}")
         return
     run_configuration(cfg, directory, typed, point.name, sweep.id, point.fingerprint)
 

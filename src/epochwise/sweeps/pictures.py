@@ -44,13 +44,16 @@ def draw_curves(curves: Sequence[Curve], path: Path, heading: str) -> None:
 
 
 def draw_heat_map(keys: Sequence[str], cells: Mapping[tuple[Any, Any], float], path: Path, heading: str) -> None:
-    """Draw a value for each pair of values of two keys: the first key across, the second down. Gaps stay empty."""
+    """Draw a value for each pair of values of two keys: the first key across, the second down. Gaps stay empty.
+
+    The first of the `cells`, that of the best setting, is bold.
+    """
     across, down = (in_order(cell[axis] for cell in cells) for axis in (0, 1))
     grid = [[cells.get((x, y), float("nan")) for x in across] for y in down]
     figure, axes = plt.subplots(figsize=(2.4 + 0.95 * len(across), 1.6 + 0.75 * len(down)), layout="constrained")
     image = axes.imshow(grid, cmap="viridis", aspect="auto")
     low, high = image.get_clim()
-    best = max(cells, key=cells.__getitem__)
+    best = next(iter(cells))
     for (x, y), value in cells.items():
         color = "black" if high > low and (value - low) / (high - low) > BRIGHT else "white"
         weight = "bold" if (x, y) == best else "normal"

@@ -20,7 +20,7 @@ POINT_TYPES: dict[str, Any] = {  # of the keys that every point in sweep.json ha
 }
 SWEEP_TYPES: dict[str, Any] = {  # of the other keys in sweep.json
     **dict.fromkeys(("id", "command", "experiment", "link", "published", "published_digest"), str),
-    **dict.fromkeys(("validates_on_test", "reuse", "rerun"), bool),
+    **dict.fromkeys(("validates_on_test", "reuse", "rerun", "search_ended"), bool),
     **{"varied": list, "points": list, "failures": dict, "changed": int, "search": dict},
 }
 
@@ -60,10 +60,16 @@ class SweepRecord:
         0  # when jobs were last begun or failed, in milliseconds since 1970; the latest sweep has the largest
     )
     search: dict[str, Any] = field(default_factory=dict)  # how a search chooses its points, see `search.Search`
+    search_ended: bool = False  # whether the points are all that it chooses; a search that is broken off chooses others
 
     def run_directory(self, point: Point) -> RunDirectory:
         """Where the run of a point is written; the finished run may lie elsewhere, see `directory.finished_runs`."""
         return RunDirectory(self.folder / str(point.job))
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether this is a search that has not come to its end: the same command goes on with it."""
+        return bool(self.search) and not self.search_ended
 
     def unpublished(self) -> "SweepRecord":
         """The record of this sweep when MLflow could not be brought up to date."""
@@ -88,7 +94,7 @@ class SweepRecord:
         path = folder / RECORD
         content = read_json(path)
         # Until version 0.1 `published_digest` was called `told`, and the time was that of the file.
-        optional = {"rerun": False, "failures": {}, "link": "", "published": "", "search": {}}
+        optional = {"rerun": False, "failures": {}, "link": "", "published": "", "search": {}, "search_ended": False}
         optional["changed"] = _time_of_change(path)
         values = _checked(optional | {"published_digest": content.get("told", "")} | content, SWEEP_TYPES, path)
         if not all(job.isdecimal() and isinstance(reason, str) for job, reason in values["failures"].items()):

@@ -227,7 +227,7 @@ def run_search(root: Path, folder: Path, proposer: Proposer, launch: Callable[[l
     search = Search.read(sweep)
     if search is None:
         raise InputError(f"{folder}: holds no search; start it again")
-    skipped: list[Point] = []
+    skipped, batch = list[Point](), list[Point]()
     for batch in batches(root, sweep, search, proposer):
         before = SweepRecord.read(folder)
         changed = with_batch(before, batch)
@@ -238,3 +238,5 @@ def run_search(root: Path, folder: Path, proposer: Proposer, launch: Callable[[l
             launch(batch)
     if skipped:
         launch(skipped)
+    if not unfinished(root, sweep, batch):
+        replace(SweepRecord.read(folder), search_ended=True).write()

@@ -8,11 +8,13 @@ from omegaconf import OmegaConf
 from epochwise.common.paths import display_path, main_root
 from epochwise.common.tables import as_csv, as_json, as_markdown, print_table
 from epochwise.common.terminal import Terminal
-from epochwise.common.wording import counted, span
+from epochwise.common.wording import counted, listed, span
 from epochwise.config.params_file import read_params
+from epochwise.evaluation.paired_test import LEVEL, name_of_test
 from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
+from epochwise.sweeps.halving import RUNG_KEY
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
 from epochwise.sweeps.search_notes import decision_notes, regret_notes
 from epochwise.tracking.address import how_to_show, is_remote
@@ -31,7 +33,7 @@ def as_text(leaderboard: Leaderboard, form: str, seeds: bool = False) -> str:
 
 def digest(leaderboard: Leaderboard) -> str:
     """SHA-256 over all that the leaderboard says. It shows whether MLflow has this leaderboard or an earlier one."""
-    return hashlib.sha256(as_text(leaderboard, "json").encode()).hexdigest()
+    return hashlib.sha256("\n".join([as_text(leaderboard, "json"), *footer(leaderboard)]).encode()).hexdigest()
 
 
 def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
@@ -41,7 +43,7 @@ def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
         row: dict[str, object] = {"rank": rank}
         row |= {key: plain(setting.parameters.get(key, "")) for key in leaderboard.keys}
         row |= {"epochs": _mean_epochs(setting), "n": len(setting.results)}
-        row |= {"dropped_at": leaderboard.dropped_at(setting)} if _has_rungs(leaderboard) else {}
+        row |= {"dropped_at": leaderboard.dropped_at(setting)} if leaderboard.rungs else {}
         for metric in METRICS:
             row |= {metric: setting.mean(metric), f"{metric}_sd": setting.deviation(metric)}
         row |= {cost: _sum(setting, cost) for cost in COSTS}
@@ -65,7 +67,7 @@ def cells(leaderboard: Leaderboard, unfolded: bool = False) -> tuple[list[str], 
     seeds = "seed" in leaderboard.sweep.varied
     epochs = leaderboard.shows_epochs
     heads = ["", *_heads_of_keys(leaderboard), *["epochs"] * epochs, *["n"] * seeds, *["seed"] * unfolded]
-    dropped = _has_rungs(leaderboard)
+    dropped = bool(leaderboard.rungs)
     heads += ["dropped at"] * dropped
     heads += ["val_accuracy", "val_loss", "best epoch", "test_accuracy", "trained", "reused", "time", "run"]
     lines = []
@@ -90,10 +92,11 @@ def cells(leaderboard: Leaderboard, unfolded: bool = False) -> tuple[list[str], 
 
 
 def notes(leaderboard: Leaderboard) -> list[str]:
-    """How the settings are ranked, what their runs cost, and which points are the same run."""
+    """How the settings are ranked and compared, what their runs cost, and which points are the same run."""
     lines = []
     if leaderboard.settings:
         lines = [*_ranking(leaderboard), *_early_ends(leaderboard), *_over_seeds(leaderboard), _cost(leaderboard)]
+    lines += _beside_best(leaderboard)
     lines += decision_notes(leaderboard.sweep, leaderboard.decisions) + regret_notes(leaderboard.regrets)
     return lines + _same_runs(leaderboard)
 
@@ -105,6 +108,8 @@ def problems(leaderboard: Leaderboard) -> list[str]:
         lines.append(f"which settings went on is not shown: {leaderboard.undecided}")
     if leaderboard.missing:
         lines.append(f"not run yet: {'; '.join(leaderboard.missing)}; the same command runs what is missing")
+    if leaderboard.sweep.is_broken_off:
+        lines.append("the search is not finished, so a better setting may follow; the same command goes on with it")
     return lines
 
 
@@ -171,7 +176,10 @@ def _json(leaderboard: Leaderboard, seeds: bool) -> str:
         "validation": leaderboard.validation,
         "rows": made,
     }
-    content |= {"failed": dict(leaderboard.failures), "not_run": leaderboard.missing}
+    beside = leaderboard.beside_best
+    content |= {"beside_best": {"p_values": beside.p_values, "not_compared": beside.not_compared}}
+    content |= {"notes": notes(leaderboard), "failed": dict(leaderboard.failures), "not_run": leaderboard.missing}
+    content |= {"search_ended": leaderboard.sweep.search_ended} if leaderboard.sweep.search else {}
     return as_json(content)
 
 
@@ -194,7 +202,7 @@ def _other_data(leaderboard: Leaderboard) -> list[str]:
 
 
 def _ranking(leaderboard: Leaderboard) -> list[str]:
-    first = "the rung that was reached, then by " if _has_rungs(leaderboard) else ""
+    first = "the rung that was reached, then by " if leaderboard.rungs else ""
     if leaderboard.sweep.validates_on_test:
         lines = [
             f"ranked by {first}val_accuracy on the test set, which is validation here: not fit for choosing a setting"
@@ -226,10 +234,6 @@ def _early_ends(leaderboard: Leaderboard) -> list[str]:
     return [f"{share} ended before train.epochs, for val_accuracy{measured} had not risen for train.patience epochs"]
 
 
-def _has_rungs(leaderboard: Leaderboard) -> bool:
-    return len(leaderboard.sweep.search.get("rungs", [])) > 1
-
-
 def _over_seeds(leaderboard: Leaderboard) -> list[str]:
     if all(len(setting.results) == 1 for setting in leaderboard.settings):
         return []
@@ -237,6 +241,36 @@ def _over_seeds(leaderboard: Leaderboard) -> list[str]:
         "over the n seeds of a setting: metrics are mean ± standard deviation; trained, reused and time are sums; "
         "run is the one with the median val_accuracy"
     ]
+
+
+def _beside_best(leaderboard: Leaderboard) -> list[str]:
+    """Which settings cannot be told apart from the best one, in a line; none if there is no other setting."""
+    found, best = leaderboard.beside_best, leaderboard.settings[:1]
+    if not found.p_values and not found.not_compared:
+        return []
+    test, alike = name_of_test(len(best[0].results)), found.within_chance
+    reached = f" of this rung ({counted(best[0].parameters[RUNG_KEY], 'epoch')})" if leaderboard.rungs else ""
+    others = f"{counted(len(found.p_values), 'other setting')}{reached}"
+    parts = []
+    if alike:
+        named = listed((f"{_named(leaderboard, rank)} (p = {p:.2f})" for rank, p in alike.items()), separator="; ")
+        rule = f"{test}, p of {LEVEL:g} or more"
+        parts.append(f"{len(alike)} of {others} cannot be told apart from the best one ({rule}): {named}")
+    elif found.p_values:
+        parts.append(f"the best setting differs from {others} by more than chance ({test}, p below {LEVEL:g})")
+    for reason in dict.fromkeys(found.not_compared.values()):
+        ranks = [rank for rank, why in found.not_compared.items() if why == reason]
+        named = listed((_named(leaderboard, rank) for rank in ranks), separator="; ")
+        parts.append(f"not compared with the best one ({reason}): {named}")
+    if found.left_out:
+        parts.append(f"{counted(found.left_out, 'setting')} further below were not compared")
+    return ["; ".join(parts)]
+
+
+def _named(leaderboard: Leaderboard, rank: int) -> str:
+    """What sets a setting apart from the others that it is compared with: `dense_dropout=0.5 learning_rate=0.001`."""
+    values = leaderboard.settings[rank - 1].parameters
+    return " ".join(f"{short(key)}={plain(values.get(key, ''))}" for key in leaderboard.keys_on_rung)
 
 
 def _cost(leaderboard: Leaderboard) -> str:
