@@ -13,6 +13,7 @@ IMAGES = {"x", "xs", "image", "images", "img", "imgs", "pixel", "pixels", "pictu
 CLASSES = {"class", "classes", "category", "categories", "digit", "digits"}  # also in names of sets: emnist-digits
 CONTENTS = {"data", "dataset", "feature", "features", "input", "inputs"}  # stand beside the others: data_train_labels
 NAMES = {"names", "name"}
+CLASS_NAMES = "classes.txt"  # a name a line, in the order of labels; NAME.classes.txt beside NAME.npz or NAME.csv
 
 
 class Role(NamedTuple):

@@ -19,10 +19,10 @@ from epochwise.data.idx import IDX_FILES, read_idx
 from epochwise.data.images import Images, RawImages, ReadOptions, Source, SourceShape
 from epochwise.data.labels import to_labels
 from epochwise.data.own_files import KINDS, Reader, reader_of
+from epochwise.data.part_names import CLASS_NAMES
 from epochwise.data.pixels import to_pixels
 from epochwise.data.split import split_off_test
 
-CLASS_NAMES = "classes.txt"  # a name a line, in the order of labels; NAME.classes.txt beside NAME.npz or NAME.csv
 DATA_SUFFIX = r"\.(npz|csv|tsv)(\.gz)?$"
 SMALL = 2**20  # bytes of a file that is hashed at once
 DIGITS = "digits"  # bundled with scikit-learn, so it needs no network
