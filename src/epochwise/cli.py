@@ -226,8 +226,7 @@ def predict(
     """Classify pictures (PNG, JPEG, WebP, BMP, GIF, TIFF, AVIF), or random test images, with a model."""
     from epochwise.commands.predict import predict
 
-    photos = [typed_in / image for image in images]
-    predict(photos, count, _path_or_id(typed_in, model), seed, typed_in / out, form, typed_in)
+    predict(images, count, _path_or_id(typed_in, model), seed, typed_in / out, form, typed_in)
 
 
 @epochwise.command("export", short_help="Write a model as ONNX.")

@@ -1,5 +1,6 @@
 """Folders of pictures by class: what may lie in them, and how what is in doubt is refused."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -158,6 +159,36 @@ def test_twelve_bits_in_sixteen_are_refused_or_scaled_as_stated(folder):
         save(path, np.rint(np.asarray(Image.open(path)) * (4095 / 255)).astype(np.uint16))
     assert "prepare.pixel_max=4095 for 12 bits" in refusal(folder)
     np.testing.assert_array_equal(load(folder, pixel_max=4095).images.x_train[..., 0], GREY[:, :4].reshape(12, 8, 8))
+
+
+def test_a_white_of_more_than_eight_bits_is_not_that_of_pictures_of_eight(folder):
+    wide = [path for number, path in enumerate(sorted(folder.rglob("*.png"))) if number % 2]
+    for path in wide:
+        save(path, np.rint(np.asarray(Image.open(path)) * (4095 / 255)).astype(np.uint16))
+    read = load(folder, pixel_max=4095)
+    np.testing.assert_array_equal(read.images.x_train[..., 0], GREY[:, :4].reshape(12, 8, 8))
+    assert read.conversions == ["9 pictures of 16 bits with pixels 0…4095 scaled to 0…255"]
+
+
+def test_a_stated_white_holds_below_transparency_too(folder):
+    grey = Image.fromarray(GREY[0, 0] // 16)
+    for path in folder.rglob("*.png"):
+        save(path, np.asarray(Image.open(path)) // 16)
+    Image.merge("LA", [grey, grey.point(lambda value: 255 * (value > 7))]).save(folder / "train" / "ant" / "0.png")
+    read = load(folder, pixel_max=15)
+    seen = GREY[0, 0] // 16
+    np.testing.assert_array_equal(read.images.x_train[0, ..., 0], np.where(seen > 7, seen * 17, 255))
+
+
+def test_a_phone_jpeg_with_a_second_frame_is_its_first(folder):
+    first, second = (Image.fromarray(GREY[0, number]).convert("RGB") for number in (0, 1))
+    path = folder / "train" / "ant" / "0.jpg"
+    first.save(path, format="MPO", save_all=True, append_images=[second], quality=100)
+    assert Image.open(path).n_frames == 2
+    alone = io.BytesIO()
+    first.save(alone, "JPEG", quality=100)
+    (folder / "train" / "ant" / "0.png").unlink()
+    np.testing.assert_array_equal(load(folder).images.x_train[0], np.asarray(Image.open(alone)))
 
 
 def test_all_pictures_that_cannot_be_read_are_named(folder):

@@ -10,13 +10,13 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from epochwise.common.errors import InputError, one_line
 from epochwise.common.wording import counted, listed
+from epochwise.data.decode import WHITE_8_BITS, WHITE_16_BITS, Decoded, decode
 from epochwise.data.images import MAX_BYTES, RawImages, ReadOptions
 from epochwise.data.part_names import role_of
 from epochwise.data.pixels import size_text
@@ -25,18 +25,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # Pillow's names
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp")
 NO_DATA = {"thumbs.db", "desktop.ini", "__macosx"}  # what systems put into folders, besides names with a dot first
 MAX_PIXELS = 50_000_000  # of one picture
-WHITE_16_BITS = 65535
-EXIF_ORIENTATION = 0x0112
+PHONE_JPEG = "MPO"  # Pillow's name for a JPEG that holds a depth map or a smaller copy as its next frames
 Classes = dict[str, list[Path]]  # the pictures of each class, both in order
-
-
-class _Decoded(NamedTuple):
-    """A picture in mode L or RGB with white at 255, and what was done for that."""
-
-    picture: Image.Image
-    turned: bool
-    transparent: bool
-    largest_of_16_bits: int | None = None  # None for a picture of 8 bits
 
 
 @dataclass(frozen=True)
@@ -159,10 +149,12 @@ class _Reading:
             changes.append(f"{counted(self.transparent, 'picture')} with transparent parts put on white")
         if self.turned:
             changes.append(f"{counted(self.turned, 'picture')} turned as the EXIF data says")
-        if self.options.pixel_max:
-            changes.append(f"pixels 0…{self.options.pixel_max:g} scaled to 0…255")
+        white = self.options.pixel_max
+        if 0 < white <= WHITE_8_BITS:
+            changes.append(f"pixels 0…{white:g} scaled to 0…255")
         elif self.of_16_bits:
-            changes.append(f"{counted(len(self.of_16_bits), 'picture')} of 16 bits scaled to 0…255")
+            values = f" with pixels 0…{white:g}" if white else ""
+            changes.append(f"{counted(len(self.of_16_bits), 'picture')} of 16 bits{values} scaled to 0…255")
         return changes
 
     def _picture(self, path: Path) -> np.ndarray | None:
@@ -277,51 +269,15 @@ def _in_order(names: list[str]) -> list[str]:
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
 
 
-def _decode(content: bytes, pixel_max: float) -> "_Decoded":
+def _decode(content: bytes, pixel_max: float) -> Decoded:
     """Raises ValueError, and what Pillow's decoders raise, if `content` is no single picture of at most 16 bits."""
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width}×{opened.height} pixels; {MAX_PIXELS:,} are the most")
         frames = getattr(opened, "n_frames", 1)
-        if frames > 1:
+        if frames > 1 and opened.format != PHONE_JPEG:
             raise ValueError(f"{frames} frames; give one picture a file")
-        turned = opened.getexif().get(EXIF_ORIENTATION, 1) != 1
-        picture = ImageOps.exif_transpose(opened)
-        picture.load()
-    if picture.mode == "F":
-        raise ValueError("its pixels are fractions; give 8 or 16 bits")
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        scaled = _scaled(values, pixel_max or WHITE_16_BITS)
-        return _Decoded(Image.fromarray(scaled), turned=turned, transparent=False, largest_of_16_bits=int(values.max()))
-    plain, transparent = _in_plain_mode(picture)
-    if pixel_max and picture.mode != "1":
-        plain = Image.fromarray(_scaled(np.asarray(plain), pixel_max))
-    return _Decoded(plain, turned, transparent)
-
-
-def _scaled(values: np.ndarray, white: float) -> np.ndarray:
-    """Values with `white` at 255, as uint8. Raises ValueError if one is larger."""
-    if values.min() < 0 or values.max() > white:
-        raise ValueError(f"it holds {values.max()}, where white is {white:g}")
-    return np.rint(values * (255 / white)).astype(np.uint8)
-
-
-def _in_plain_mode(picture: Image.Image) -> tuple[Image.Image, bool]:
-    """The picture in mode L or RGB, on white where it is transparent, and whether it is that anywhere."""
-    transparent = False
-    mode = picture.mode
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        with_alpha = picture.convert("RGBA")
-        transparent = with_alpha.getchannel("A").getextrema() != (255, 255)
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), with_alpha)
-    if mode in ("1", "L"):
-        return picture.convert("L"), transparent
-    picture = picture.convert("RGB")
-    red, green, blue = picture.split()
-    if mode in ("LA", "La", "P", "PA") and red == green == blue:
-        return red, transparent
-    return picture, transparent
+        return decode(opened, pixel_max)
 
 
 def _in_colour(images: np.ndarray) -> np.ndarray:

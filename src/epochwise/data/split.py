@@ -1,4 +1,4 @@
-"""Split the training images of a source into a training and a validation part, each class in equal shares."""
+"""Split the training images of a source into a training and a validation part, each class in the same proportion."""
 
 import numpy as np
 from omegaconf import DictConfig
@@ -36,7 +36,7 @@ def split_off_test(labels: np.ndarray, size: int, seed: int, where: str) -> tupl
         example = max(classes, len(labels) // 6)
         raise InputError(
             f"prepare.source: {where} has no test set; prepare.test_size={example} splits that many of its "
-            f"{len(labels):,} images off, each class in equal shares"
+            f"{len(labels):,} images off, each class in the same proportion"
         )
     if not classes <= size <= largest or counts.min() < 2:
         few = "; each class needs two images" if counts.min() < 2 else ""
