@@ -219,6 +219,8 @@ LAYOUTS = [  # those of public complaints
 ]
 
 MORE_LAYOUTS = [  # of the same kinds
+    Layout("labels as objects", labels(lambda y: y.astype(str).astype(object)), refused="or as text: y.astype(str)"),
+    Layout("extra arrays", npz(extra_images=X_TEST, extra_labels=Y_TEST), said="extra_images, extra_labels: not used"),
     Layout("emnist as the archive names it", idx_folder(lambda name: f"emnist-digits-{name}"), said=EMNIST),
     Layout("pixels in signed bytes", npz(lambda x: x.astype(np.int8)), refused="x.view(np.uint8) if these are bytes"),
     Layout("pixels -1…1", npz(lambda x: x / 127.5 - 1), refused="(x + 1) / 2 turns -1…1 into 0…1"),

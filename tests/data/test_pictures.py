@@ -243,11 +243,43 @@ def test_a_class_without_test_pictures_is_noted(folder):
 
 
 def test_a_file_of_names_gives_the_classes_other_names(folder):
-    (folder / "classes.txt").write_text("Ameise\nBiene\nKatze\n")
-    assert load(folder).class_names == ["Ameise", "Biene", "Katze"]
+    (folder / "classes.txt").write_text("Ameise\nBiene\ncat\n")
+    read = load(folder)
+    assert read.class_names == ["Ameise", "Biene", "cat"]
+    assert read.conversions == ["class names taken from classes.txt: ant → Ameise, bee → Biene"]
     (folder / "classes.txt").write_text("Ameise\nBiene\n")
     with pytest.raises(InputError, match="classes.txt: holds 2 names for 3 classes"):
         load(folder)
+
+
+def test_a_file_of_names_does_not_exchange_classes(folder):
+    """Folders say which picture is what; the order of a file may come from anywhere."""
+    (folder / "classes.txt").write_text("cat\nant\nbee\n")
+    read = load(folder)
+    assert read.class_names == list(CLASSES)
+    assert read.conversions == ["classes.txt has another order than the classes (ant, bee, cat), and is not used"]
+    for names in ("Cat\nAnt\nBee\n", "bee\ncat\nwasp\n", "wasp\nbee\nant\n"):
+        (folder / "classes.txt").write_text(names)
+        assert "which is another class; write the names in the order ant, bee, cat" in refusal(folder)
+
+
+def test_a_file_of_names_does_not_exchange_numbers(folder):
+    for number, name in enumerate(CLASSES):
+        for part in ("train", "test"):
+            (folder / part / name).rename(folder / part / str(number))
+    (folder / "classes.txt").write_text("2\n1\n0\n")
+    read = load(folder)
+    assert read.class_names == []
+    assert read.conversions == ["classes.txt has another order than the classes (0, 1, 2), and is not used"]
+    (folder / "classes.txt").write_text("\n".join(CLASSES))
+    assert load(folder).class_names == list(CLASSES)
+
+
+def test_a_single_class_is_named(folder):
+    for part in ("train", "test"):
+        for name in CLASSES[1:]:
+            shutil.rmtree(folder / part / name)
+    assert "has ant as its only class; there must be two or more" in refusal(folder)
 
 
 def test_what_identifies_the_content_are_pixels_and_classes(folder):

@@ -247,6 +247,25 @@ def test_names_of_classes_belong_to_one_file_before_they_belong_to_the_folder(tm
             load(tmp_path / "two.npz")
 
 
+def test_what_is_wrong_with_an_array_of_names_is_said_of_that_array(tmp_path, arrays):
+    for names, reason in (
+        (["N", "E", "S"], "holds 3 names for 4 classes"),
+        (["N", "E", "S", "N"], "names N twice"),
+        (["N", "E", "S", ""], "has an empty name"),
+    ):
+        np.savez(tmp_path / "own.npz", **arrays, class_names=np.array(names))
+        with pytest.raises(InputError, match=f"^class_names in {tmp_path}/own.npz: {reason}"):
+            load(tmp_path / "own.npz")
+
+
+def test_a_file_of_names_does_not_exchange_those_of_an_array(tmp_path, arrays):
+    np.savez(tmp_path / "own.npz", **arrays, class_names=np.array(["N", "E", "S", "W"]))
+    (tmp_path / "own.classes.txt").write_text("E\nN\nS\nW\n")
+    assert load(tmp_path / "own.npz").class_names == ["N", "E", "S", "W"]
+    (tmp_path / "own.classes.txt").write_text("north\neast\nsouth\nwest\n")
+    assert load(tmp_path / "own.npz").class_names == ["north", "east", "south", "west"]
+
+
 def test_labels_with_gaps_are_renumbered_once_their_classes_are_named(tmp_path, arrays):
     np.savez(tmp_path / "own.npz", **arrays | {key: arrays[key] * 3 for key in ("y_train", "y_test")})
     with pytest.raises(InputError, match="If this is meant, name the 4 classes in .*own.classes.txt, one a line"):

@@ -81,7 +81,7 @@ class PictureFolder:
             x_train, x_test = _in_colour(x_train), _in_colour(x_test)
         return RawImages(
             *(x_train, y_train, x_test, y_test),
-            class_names=[] if names == [str(number) for number in range(len(names))] else names,
+            class_names=names,
             has_white_at_255=True,
             conversions=reading.conversions(),
             notes=self.notes,

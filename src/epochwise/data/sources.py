@@ -17,7 +17,7 @@ from epochwise.common.wording import counted, listed
 from epochwise.data.downloads import DATASETS, fetch_dataset
 from epochwise.data.idx import IDX_FILES, read_idx
 from epochwise.data.images import Images, RawImages, ReadOptions, Source, SourceShape
-from epochwise.data.labels import to_labels
+from epochwise.data.labels import ClassNames, to_labels
 from epochwise.data.own_files import KINDS, Reader, reader_of
 from epochwise.data.part_names import CLASS_NAMES
 from epochwise.data.pixels import to_pixels
@@ -48,8 +48,7 @@ def load_source(source: str, cache: Path, options: ReadOptions) -> Source:
     reader = reader_of(path)
     raw, named_in = reader.read(options), _names_file(path)
     if named_in.is_file():
-        names, change = _read_names(named_in), f"class names taken from {named_in.name}"
-        raw = replace(raw, class_names=names, conversions=[*raw.conversions, change])
+        raw = _named_by_file(raw, named_in)
     read = _fit(raw, str(path), options, str(named_in))
     return replace(read, notes=[*read.notes, *_own_notes(reader, path, read, options)])
 
@@ -131,16 +130,43 @@ def _names_file(path: Path) -> Path:
     return path.with_name(CLASS_NAMES) if path.with_name(CLASS_NAMES).is_file() and not own.is_file() else own
 
 
-def _read_names(path: Path) -> list[str]:
-    """The names in a file, a line each. Raises InputError if it is not readable or has a name twice."""
+def _named_by_file(raw: RawImages, path: Path) -> RawImages:
+    """The images with the names of classes in a file, a line each. Raises InputError if the file is not readable.
+
+    Classes that have a name already, as folders have, keep their order if the file names the same in another order.
+    """
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as UTF-8 text ({error})") from error
+    own, change = raw.class_names, f"class names taken from {path.name}"
+    if not names:
+        raise InputError(f"{path}: is empty; it names each class once")
+    if own and own != names:
+        if sorted(names) == sorted(own):
+            names, change = own, f"{path.name} has another order than the classes ({listed(own)}), and is not used"
+        elif len(names) == len(own):
+            _check_not_exchanged(own, names, path)
+            change += f": {listed(f'{one} → {other}' for one, other in zip(own, names, strict=True) if one != other)}"
+    return replace(raw, class_names=names, names_from=str(path), conversions=[*raw.conversions, change])
+
+
+def _check_not_exchanged(own: list[str], names: list[str], path: Path) -> None:
+    """Raise InputError if a class would get the name of another: then the names are in another order, or misspelled."""
+    known = {name.casefold() for name in own}
+    for one, other in zip(own, names, strict=True):
+        if other.casefold() in known - {one.casefold()}:
+            raise InputError(
+                f"{path}: would call {one} {other}, which is another class; write the names in the order {listed(own)}"
+            )
+
+
+def _check_names(names: list[str], where: str) -> None:
+    """Raise InputError if two classes have the same name, or one has none."""
     twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice or not names:
-        raise InputError(f"{path}: {f'names {listed(twice)} twice' if twice else 'is empty'}; it names each class once")
-    return names
+    if twice or "" in names:
+        problem = f"names {listed(twice)} twice" if twice else "has an empty name"
+        raise InputError(f"{where}: {problem}; it names each class once")
 
 
 def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Source:
@@ -154,7 +180,9 @@ def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Sou
         x_test, of_test = to_pixels(x_test, f"the test images of {where}", pixel_options)
         conversions = [change if change in of_test else f"{change} (train)" for change in conversions]
     conversions += [f"{change} (test)" for change in of_test if change not in conversions]
-    labels = to_labels(raw.y_train, y_test, raw.class_names, where, named_in)
+    names_from = raw.names_from or named_in
+    _check_names(raw.class_names, names_from)
+    labels = to_labels(raw.y_train, y_test, ClassNames(raw.class_names, names_from, named_in), where)
     conversions = [*raw.conversions, *conversions, *labels.conversions]
     if x_test is not None and labels.test is not None:
         _check_not_split(where, options)
@@ -166,7 +194,8 @@ def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Sou
         rest, drawn = split_off_test(labels.train, options.test_size, options.split_seed, f"{where}{also}")
         images = Images(x_train[rest], labels.train[rest], x_train[drawn], labels.train[drawn])
         conversions.append(f"{counted(len(drawn), 'image')} split off as the test set")
-    return Source(images, labels.class_names, conversions, raw.notes)
+    names = [] if labels.class_names == list(map(str, range(len(labels.class_names)))) else labels.class_names
+    return Source(images, names, conversions, raw.notes)
 
 
 def _check_not_split(where: str, options: ReadOptions) -> None:
