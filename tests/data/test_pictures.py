@@ -93,6 +93,35 @@ def test_what_systems_and_people_leave_in_folders_is_not_used(folder):
     ]
 
 
+def test_each_picture_that_is_not_used_is_noted(folder):
+    for place in (folder, folder / "train", folder / "test", folder / "train" / "ant" / "more" / "deeper"):
+        save(place / "a.png", GREY[0, 0])
+    read = load(folder)
+    assert (len(read.images.x_train), len(read.images.x_test)) == (12, 6)
+    assert read.notes == [
+        "train also holds pictures outside of classes (a.png): not used",
+        "train also holds folders inside of classes (ant/more): not used",
+        "test also holds pictures outside of classes (a.png): not used",
+        "insects also holds a.png: not used",
+    ]
+    (folder / "train" / "labels.csv").write_text("file,label\n")
+    shutil.rmtree(folder / "test")
+    assert load(folder / "train", test_size=3).notes == [
+        "train also holds pictures outside of classes (a.png): not used",
+        "train also holds files that are no pictures (labels.csv): not used",
+        "train also holds folders inside of classes (ant/more): not used",
+    ]
+
+
+def test_a_link_to_nothing_is_a_picture_that_cannot_be_read(folder):
+    before = content_identity(str(folder))
+    (folder / "train" / "ant" / "9.png").symlink_to(folder / "gone.png")
+    assert content_identity(str(folder)) != before
+    assert "1 of 19 pictures cannot be read: train/ant/9.png (" in refusal(folder)
+    (folder / "gone.png").symlink_to(folder / "test" / "ant" / "5.png")
+    assert len(load(folder).images.x_train) == 13
+
+
 def test_grey_and_coloured_pictures_become_coloured(folder):
     colour = DRAW.integers(0, 256, (8, 8, 3), np.uint8)
     save(folder / "test" / "bee" / "5.png", colour)
@@ -216,6 +245,25 @@ def test_all_pictures_that_cannot_be_read_are_named(folder):
             lambda root: save(root / "train" / "ant" / "first day" / "0.png", GREY[0, 0]),
             "has pictures two folders deep, such as in ant/first day/",
         ),
+        (
+            lambda root: (shutil.rmtree(root / "test"), (root / "test" / "ant").mkdir(parents=True)),
+            "insects/test has no pictures in ant; fill it, or remove it and state prepare.test_size",
+        ),
+        (
+            lambda root: (
+                (root / "test").rename(root / "t"),
+                (root / "test").mkdir(),
+                (root / "t").rename(root / "test/t"),
+            ),
+            "insects/test has pictures two folders deep, such as in t/ant/",
+        ),
+        (
+            lambda root: (
+                shutil.rmtree(root / "test"),
+                save(root / "test" / "t" / "t" / "ant" / "0.png", GREY[0, 0]),
+            ),
+            "insects/test has no pictures in t; fill it",
+        ),
         (lambda root: shutil.copytree(root / "train", root / "training"), "has train and training; one is train/"),
         (
             lambda root: (shutil.rmtree(root / "train"), (root / "test").rename(root / "other")),
@@ -297,13 +345,45 @@ def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_all_re
     assert "12 pictures of 8×8×1 take" in refusal(folder)
 
 
-@pytest.mark.parametrize("names", [("train", "test"), ("training", "testing", "valid"), ("images", "labels")])
-def test_parts_without_classes_are_no_classes(tmp_path, names):
-    """Or a network would learn to tell the training from the test set."""
+NO_CLASSES = [
+    *[("train", "test"), ("training", "testing", "valid"), ("tr", "te"), ("mnist_train", "mnist_test")],
+    *[("train", "test", "figures"), ("train_images", "test_images"), ("train", "images")],
+    *[("images", "labels"), ("images", "masks"), ("img", "mask"), ("train_images", "train_labels")],
+]
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+@pytest.mark.parametrize("names", NO_CLASSES, ids="+".join)
+def test_parts_without_classes_are_no_classes(tmp_path, names, below):
+    """Or a network would learn to tell the training from the test set, or pictures from their masks."""
     for name in names:
-        (tmp_path / name).mkdir()
         for number in range(20):
-            save(tmp_path / name / f"{number % 3}_{number}.png", np.full((8, 8), 9 * number, np.uint8))
+            save(tmp_path / below / name / f"{number % 3}_{number}.png", np.full((8, 8), 9 * number, np.uint8))
     (tmp_path / "train.csv").write_text("file,label\n")
     said = refusal(tmp_path, test_size=6)
     assert names[0] in said and "class" in said
+
+
+def test_text_files_of_labels_beside_images_are_named(tmp_path):
+    """As detectors of objects are trained."""
+    for number in range(4):
+        save(tmp_path / "train" / "images" / f"{number}.png", GREY[0, number])
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "labels" / "0.txt").write_text("0 0.5 0.5 1 1")
+    assert "has folders of images and of labels (images, labels), which are no classes" in refusal(tmp_path)
+
+
+CLASS_NAMES = [
+    *[tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), ("x", "y"), ("tr", "te", "de"), ("test_tube", "train_station")],
+    *[("train", "tram", "bus"), ("with_mask", "without_mask"), ("image", "text"), ("class_1", "class_2")],
+    *[("dog_train", "cat_test"), ("labels", "logos", "images")],
+]
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+@pytest.mark.parametrize("names", CLASS_NAMES, ids="+".join)
+def test_names_of_classes_may_hold_any_word(tmp_path, names, below):
+    for label, name in enumerate(names):
+        for number in range(4):
+            save(tmp_path / below / name / f"{number}.png", np.full((8, 8), 9 * label + number, np.uint8))
+    assert sorted(load(tmp_path, test_size=len(names), pixel_max=255).class_names) == sorted(names)

@@ -80,19 +80,28 @@ def content_identity(source: str) -> str:
     base, named_in = path if path.is_dir() else path.parent, _names_file(path)
     try:
         files = [*reader_of(path).files, *([named_in] if named_in.is_file() else [])]
-        states = [(str(file), os.stat(file)) for file in files]
-        known = ((file, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for file, s in states)
-        return _content_sha256(tuple(known), str(base))
+        return _content_sha256(tuple((str(file), *_state(file)) for file in files), str(base))
     except OSError as error:
         raise InputError(f"prepare.source: {path} is not readable ({one_line(error)})") from error
+
+
+def _state(path: Path) -> tuple[int, int, int, int]:
+    """What changes when a file does; zeros for a link to nothing, which the reader names among what it cannot read."""
+    try:
+        state = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0, 0, 0
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 @functools.lru_cache(maxsize=64)
 def _content_sha256(files: tuple[tuple[str, int, int, int, int], ...], base: str) -> str:
     """SHA-256 over the names and contents of files. They are read again when an inode, a size or a time has changed."""
     content = hashlib.sha256()
-    for name, _, size, *_ in files:
-        if size > SMALL:
+    for name, inode, size, *_ in files:
+        if not inode:
+            digest = "missing"
+        elif size > SMALL:
             digest = file_digest(Path(name))
         else:  # as most pictures are; the buffer of `file_digest` takes longer to make than these to read
             with open(name, "rb", buffering=0) as stream:
