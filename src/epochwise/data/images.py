@@ -74,6 +74,7 @@ class Source:
 
     images: Images
     class_names: list[str]  # empty if the source names none
+    content: str  # what identifies the content that was read: see `content_identity`
     conversions: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

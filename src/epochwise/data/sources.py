@@ -38,18 +38,20 @@ def is_named(source: str) -> bool:
 def load_source(source: str, cache: Path, options: ReadOptions) -> Source:
     """The labelled images of `source`: `mnist`, `fashion_mnist`, `digits`, or a path of the user's.
 
-    Downloads are kept in the folder `cache`. Raises InputError if the source is unknown, cannot be fetched, or does not
-    hold labelled images of which it is certain what they are.
+    Downloads are kept in the folder `cache`. Raises InputError if the source is unknown, cannot be fetched, does not
+    hold labelled images of which it is certain what they are, or changes while it is read.
     """
+    content = content_identity(source)
     if is_named(source):
         names = list(DATASETS[source].class_names) if source in DATASETS else []
-        return _fit(RawImages(*load_images(source, cache), class_names=names), source, options, CLASS_NAMES)
+        return _fit(RawImages(*load_images(source, cache), class_names=names), source, options, CLASS_NAMES, content)
     path = _find_path(source)
     reader = reader_of(path)
     raw, named_in = reader.read(options), _names_file(path)
     if named_in.is_file():
         raw = _named_by_file(raw, named_in)
-    read = _fit(raw, str(path), options, str(named_in))
+    check_content(source, content)
+    read = _fit(raw, str(path), options, str(named_in), content)
     return replace(read, notes=[*read.notes, *_own_notes(reader, path, read, options)])
 
 
@@ -83,6 +85,17 @@ def content_identity(source: str) -> str:
         return _content_sha256(tuple((str(file), *_state(file)) for file in files), str(base))
     except OSError as error:
         raise InputError(f"prepare.source: {path} is not readable ({one_line(error)})") from error
+
+
+def check_content(source: str, content: str) -> None:
+    """Raise InputError if `source` has other content than that which is identified by `content`."""
+    if content_identity(source) != content:
+        raise changed(source)
+
+
+def changed(source: str) -> InputError:
+    """The refusal of a source that is being written."""
+    return InputError(f"prepare.source: {source} changed while it was read; run this again when it is complete")
 
 
 def _state(path: Path) -> tuple[int, int, int, int]:
@@ -178,7 +191,7 @@ def _check_names(names: list[str], where: str) -> None:
         raise InputError(f"{where}: {problem}; it names each class once")
 
 
-def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Source:
+def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str, content: str) -> Source:
     """The images in the form in which they are prepared, with a test set. Raises InputError if that is in doubt."""
     _check_lengths("train", raw.x_train, raw.y_train, where)
     pixel_options = replace(options, pixel_max=255) if raw.has_white_at_255 and options.pixel_max else options
@@ -204,7 +217,7 @@ def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Sou
         images = Images(x_train[rest], labels.train[rest], x_train[drawn], labels.train[drawn])
         conversions.append(f"{counted(len(drawn), 'image')} split off as the test set")
     names = [] if labels.class_names == list(map(str, range(len(labels.class_names)))) else labels.class_names
-    return Source(images, names, conversions, raw.notes)
+    return Source(images, names, content, conversions, raw.notes)
 
 
 def _check_not_split(where: str, options: ReadOptions) -> None:
