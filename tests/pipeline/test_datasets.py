@@ -74,10 +74,10 @@ def test_a_source_that_is_replaced_while_its_turn_is_waited_for_is_refused(cfg, 
         with locked(path):
             yield
 
-    monkeypatch.setattr(datasets, "locked", waiting)
-    with pytest.raises(InputError, match="own.npz changed while it was read; run this again when it is complete"):
-        prepared_for(cfg)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(datasets, "locked", waiting)
+        with pytest.raises(InputError, match="own.npz changed while it was read; run this again when it is complete"):
+            prepared_for(cfg)
     second = prepared_for(cfg)
     assert second.meta.source == content_identity(cfg.prepare.source) != before
     own(0)
