@@ -374,7 +374,7 @@ def grey_0_to_15(draw: np.random.Generator) -> list[Image.Image]:
 
 
 def transparent_0_to_15(draw: np.random.Generator) -> list[Image.Image]:
-    made = [Image.fromarray(pixels[..., 0]) for pixels in shapes(draw.integers(6, 16, (12, 1)), 0)]
+    made = [Image.fromarray(pixels[..., 0]) for pixels in shapes(draw.integers(6, 13, (12, 1)), 0)]
     return [Image.merge("LA", [one, one.point(lambda value: 255 * (value > 0))]) for one in made]
 
 

@@ -196,7 +196,10 @@ def test_a_white_of_more_than_eight_bits_is_not_that_of_pictures_of_eight(folder
         save(path, np.rint(np.asarray(Image.open(path)) * (4095 / 255)).astype(np.uint16))
     read = load(folder, pixel_max=4095)
     np.testing.assert_array_equal(read.images.x_train[..., 0], GREY[:, :4].reshape(12, 8, 8))
-    assert read.conversions == ["9 pictures of 16 bits with pixels 0…4095 scaled to 0…255"]
+    assert read.conversions == [
+        "9 pictures of 16 bits with pixels 0…4095 scaled to 0…255",
+        "9 pictures of 8 bits kept as they are, for 4095 cannot be white in them",
+    ]
 
 
 def test_a_stated_white_holds_below_transparency_too(folder):

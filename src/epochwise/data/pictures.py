@@ -156,6 +156,9 @@ class _Reading:
         elif self.of_16_bits:
             values = f" with pixels 0…{white:g}" if white else ""
             changes.append(f"{counted(len(self.of_16_bits), 'picture')} of 16 bits{values} scaled to 0…255")
+        if white > WHITE_8_BITS and len(self.of_16_bits) < self.pictures:
+            of_8_bits = counted(self.pictures - len(self.of_16_bits), "picture")
+            changes.append(f"{of_8_bits} of 8 bits kept as they are, for {white:g} cannot be white in them")
         return changes
 
     def _picture(self, path: Path) -> np.ndarray | None:

@@ -31,10 +31,10 @@ IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to 
 DRAWN_SIDE = 160  # pixels that the longer side has at least when strokes are made thicker or thinner
 BLOB = 0.4  # of the longer side: what has a thicker place is no stroke
 SHEET = 0.88  # of a rectangle: what fills more, without its holes, is a sheet of paper and no stroke
-CALMER = 1.5  # of the readings as dark and as bright ink, one that leaves this many times the other's unrest is dropped
-LEAST_UNREST = 0.0005  # `InkMap.unrest` that even an even sheet has; a difference below it does not count
+CALMER = 1.5  # of the maps of dark and of bright ink, one with more than this many times the other's unrest is dropped
+LEAST_UNREST = 0.0005  # what is added to that limit, for noise alone leaves as much
 MOST_COVERED = 0.5  # of the picture: ink that covers more is the paper
-WEAK = 0.3  # of these two readings, one that has less than this share of the other's contrast is dropped
+WEAK = 0.3  # of these two maps, one with less than this share of the other's contrast is dropped
 AROUND = 0.3  # of the content's longer side: the width of the margin that is compared with the content
 LIKE = 0.3  # of that margin's pixels: if more are as bright as the content, the content is paper between strokes
 MOST_PARTS = 4  # more are no digit but a texture
@@ -143,7 +143,7 @@ def _read_writing(picture: Image.Image, style: ImageStyle) -> Reading:
     picture.thumbnail((_longest_side(style), _longest_side(style)))
     drawn = _redrawn(picture, style)
     pixels = _pixels(kept)
-    if kept.size != (width, height) or not _is_in_place(pixels, style) or not _is_clear(pixels, style):
+    if kept.size != (width, height) or not _is_in_place(pixels, style) or (style.grey and not _is_clear(pixels, style)):
         return drawn
     inverted = _is_negative(kept, style)
     image = _pixels(ImageOps.invert(kept)) if inverted else pixels
