@@ -50,6 +50,7 @@ def test_a_record_of_version_0_1_is_read(tmp_path):
         **{key: value for key, value in earlier.items() if key != "told"},
         "points": [earlier["points"][0] | {"bracket": 0}],
         "published_digest": "abc",
+        "mixed": False,
         "search": {},
     }
 

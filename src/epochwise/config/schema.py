@@ -116,9 +116,10 @@ class Tracking:
 
 @dataclass
 class Sweep:
-    """Whether a sweep also runs the jobs that are finished already."""
+    """Whether a sweep also runs the jobs that are finished already, and whether processors of several kinds run it."""
 
     rerun: bool = MISSING
+    mixed: bool = MISSING
 
 
 @dataclass

@@ -11,7 +11,7 @@ from epochwise.pipeline.datasets import check_data, describe_changes, describe_d
 from epochwise.pipeline.recorded_run import print_result, recorded_run, run_name
 from epochwise.runs.directory import RunDirectory
 from epochwise.training.network_source import is_own
-from epochwise.trajectory.identity import fingerprint
+from epochwise.trajectory.identity import fingerprint, mixed_fingerprint
 
 
 def run_configuration(
@@ -30,7 +30,8 @@ def run_configuration(
     check_data(cfg)
     print(_plan(cfg, directory), flush=True)
     data = prepared_for(cfg)
-    if expected_fingerprint and expected_fingerprint != fingerprint(parameters(cfg), data.sha256):
+    identify = mixed_fingerprint if cfg.sweep.mixed else fingerprint
+    if expected_fingerprint and expected_fingerprint != identify(parameters(cfg), data.sha256):
         raise RunError("code, libraries or data were changed while the sweep ran; start it again")
     run = RunDirectory(directory)
     print(describe_data(data), *describe_changes(data), sep="\n", flush=True)

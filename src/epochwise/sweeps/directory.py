@@ -8,11 +8,13 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, one_line
 from epochwise.common.files import find_files
 from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
+from epochwise.runs.record import FAILED
 from epochwise.sweeps.record import RECORD, Point, SweepRecord
+from epochwise.trajectory.identity import mixed_fingerprint_of
 
 MAX_NAMED = 5  # sweeps in a message
 
@@ -60,7 +62,7 @@ def finished_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None
     for run in own if sweep.rerun else chain(own, run_directories(root)):
         if not missing:
             break
-        fingerprint = _finished_fingerprint(run, missing, sweep.reuse)
+        fingerprint = _finished_fingerprint(run, missing, sweep)
         if fingerprint:
             found[fingerprint] = run
             missing.remove(fingerprint)
@@ -72,15 +74,33 @@ def log_file(run: RunDirectory) -> Path:
     return run.path / "run.log"
 
 
-def _finished_fingerprint(run: RunDirectory, wanted: set[str], reuse: bool) -> str | None:
-    """The fingerprint of a finished run, if it is `wanted`. Without `reuse`, a run that reused epochs does not count.
+def failure_file(run: RunDirectory) -> Path:
+    """Why a job failed that runs without a parent: in its own file, since many such jobs end at once."""
+    return run.path / "failure.txt"
+
+
+def read_failure(run: RunDirectory) -> str:
+    """Why the job of this run directory failed, in one line, as far as the directory says; else an empty text."""
+    with suppress(OSError, ValueError):
+        return one_line(failure_file(run).read_text(encoding="utf-8")) or FAILED
+    with suppress(InputError):
+        record = run.read_record()
+        if record.status == FAILED:
+            return one_line(record.failure) or FAILED
+    return ""
+
+
+def _finished_fingerprint(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> str | None:
+    """The fingerprint of a finished run, if it is `wanted`. Unless a sweep reuses epochs, a run that did does not count.
 
     run.json is read first: most runs are others, and to check that a run is complete takes several times as long.
     """
     try:
-        if run.read_record().fingerprint not in wanted:
-            return None
+        record = run.read_record()
     except InputError:
         return None
-    record = run.read_complete()
-    return record.fingerprint if record and (reuse or not record.epochs_reused) else None
+    found = mixed_fingerprint_of(record.identity, record.epochs) if sweep.mixed else record.fingerprint
+    if found not in wanted:
+        return None
+    complete = run.read_complete()
+    return found if complete and (sweep.reuse or not complete.epochs_reused) else None

@@ -16,7 +16,7 @@ from epochwise.pipeline.own_networks import check_builds
 from epochwise.pipeline.recorded_run import run_name
 from epochwise.sweeps.record import Point
 from epochwise.tracking.address import check_address
-from epochwise.trajectory.identity import fingerprint
+from epochwise.trajectory.identity import fingerprint, mixed_fingerprint
 
 
 def grid_jobs(typed: Sequence[str], settings: DictConfig) -> list[list[str]]:
@@ -68,7 +68,8 @@ def make_points(jobs: Sequence[Sequence[str]]) -> tuple[DictConfig, list[Point]]
         if key not in data:
             data[key] = _prepare(cfg)
         sha256, refused = data[key]
-        identified = fingerprint(values[number], sha256) if sha256 else None
+        identify = mixed_fingerprint if cfg.sweep.mixed else fingerprint
+        identified = identify(values[number], sha256) if sha256 else None
         points.append(Point(number, names[number], list(typed), values[number], identified, sha256, refused))
     return configs[0], points
 

@@ -13,8 +13,8 @@ from typing import Any
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
 from epochwise.runs.directory import RunDirectory
-from epochwise.runs.record import FAILED, RunRecord
-from epochwise.sweeps.directory import finished_runs, log_file
+from epochwise.runs.record import RunRecord
+from epochwise.sweeps.directory import finished_runs, log_file, read_failure
 from epochwise.sweeps.halving import RUNG_KEY, Decision, setting_key
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.regret import Regret, regrets
@@ -171,7 +171,8 @@ def _rank(result: Result) -> tuple[float, float]:
 def _failures(sweep: SweepRecord, unfinished: Sequence[Point]) -> dict[int, str]:
     """Why points failed, by job, and where the log is.
 
-    The reason stands in sweep.json; a run of another launcher than ours is only marked as FAILED in its run.json.
+    The reason stands in sweep.json; that of a run which another launcher than ours or a SLURM cluster has run, in its
+    own directory.
     """
     points = {point.job: point for point in sweep.points}
     of_run = {points[job].fingerprint: reason for job, reason in sweep.failures.items() if job in points}
@@ -179,8 +180,9 @@ def _failures(sweep: SweepRecord, unfinished: Sequence[Point]) -> dict[int, str]
     reasons = {}
     for point in unfinished:
         # Of points that are the same run only the first is run, so its failure is theirs.
-        reason = sweep.failures.get(point.job) or of_run.get(point.fingerprint)
-        if reason or sweep.run_directory(point).status() == FAILED:
-            log = log_file(sweep.run_directory(point))
-            reasons[point.job] = (reason or FAILED) + (f" (log: {display_path(log)})" if log.is_file() else "")
+        run = sweep.run_directory(point)
+        reason = sweep.failures.get(point.job) or of_run.get(point.fingerprint) or read_failure(run)
+        if reason:
+            log = log_file(run)
+            reasons[point.job] = reason + (f" (log: {display_path(log)})" if log.is_file() else "")
     return reasons

@@ -1,6 +1,8 @@
 """Which job of a sweep is run next, so that each epoch is trained once and workers wait as little as possible."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import bisect
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,10 @@ from typing import Any
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import segments, trajectory_key
-from epochwise.trajectory.states import newest_epoch
+from epochwise.trajectory.states import kept_epochs
 
 Epochs = set[tuple[str, int]]  # a trajectory's key, and an epoch
+Rank = tuple[bool, int, int]  # whether a job trains, minus its epochs to train, its number: the lowest comes first
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,10 @@ def untrained(job: Job) -> Epochs:
 
 def count_untrained(jobs: Iterable[Job]) -> int:
     """How many epochs are to be trained for all of `jobs`. An epoch that several jobs need counts once."""
-    epochs: Epochs = set()
-    return len(epochs.union(*map(untrained, jobs)))
+    epochs, kept = Epochs(), _Kept()
+    for job in jobs:
+        epochs |= _untrained(job.segments, job.store, kept)
+    return len(epochs)
 
 
 def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> int:
@@ -70,31 +75,166 @@ def own_epochs(jobs: Iterable[Job]) -> dict[int, int]:
     return own
 
 
-def next_job(waiting: Collection[Job], running: Iterable[Job]) -> Job | None:
-    """The waiting job to run next; None if each of them would wait for epochs that a running job trains.
+class Queue:
+    """The jobs that wait and those that run, and which one is next.
 
-    The job with the most epochs to train comes first: it leaves the states that shorter runs of its trajectory only
-    read. A run that only reads comes before all others, because the store may remove old states to make room.
+    Only runs of one trajectory can share epochs, so a trajectory is looked at again only when one of its jobs has begun
+    or ended, and while one of them runs. So the cost of all steps together grows with the jobs, not with their square.
     """
-    in_training: Epochs = set()
-    in_training = in_training.union(*map(untrained, running))
-    ready = [(len(needed), job) for job in waiting if not (needed := untrained(job)) & in_training]
-    return max(ready, key=lambda pair: (not pair[0], pair[0], -pair[1].number))[1] if ready else None
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._groups: dict[str, _Group] = {}
+        self._heaps: dict[int, list[tuple[Rank, str]]] = {}  # by threads: trajectories of which no job runs
+        self._active: set[str] = set()  # trajectories of which a job runs
+        self._waiting, self._running = dict[int, Job](), dict[int, Job]()
+        self._untrained = 0  # epochs of all trajectories of which no job runs
+        for job in jobs:
+            self._groups.setdefault(_group(job), _Group()).waiting[job.number] = job
+            self._waiting[job.number] = job
+        for name in self._groups:
+            self._settle(name)
+
+    @property
+    def waiting(self) -> Collection[Job]:
+        return self._waiting.values()
+
+    @property
+    def running(self) -> Collection[Job]:
+        return self._running.values()
+
+    def next(self, threads: Collection[int] | None = None) -> Job | None:
+        """The waiting job to run next; None if each of them would wait for epochs that a running job trains.
+
+        With `threads`, only jobs that compute with one of these numbers of threads. The job with the most epochs to
+        train comes first: it leaves the states that shorter runs of its trajectory only read. A run that only reads
+        comes before all others, because the store may remove old states to make room.
+        """
+        ranked = [best for name in self._active if (best := self._groups[name].best(threads))]
+        for number, heap in self._heaps.items():
+            while heap and self._groups[heap[0][1]].top != heap[0][0]:
+                heapq.heappop(heap)  # of a trajectory that was looked at again since
+            if heap and (threads is None or number in threads):
+                ranked.append(heap[0][0])
+        return self._waiting[min(ranked)[-1]] if ranked else None
+
+    def start(self, job: Job) -> None:
+        """A waiting job begins to run."""
+        name = _group(job)
+        group = self._groups[name]
+        del self._waiting[job.number], group.waiting[job.number]
+        self._running[job.number] = group.running[job.number] = job
+        if name not in self._active:
+            self._untrained -= group.untrained
+            group.top = None
+            self._active.add(name)
+        group.ready.pop(job.number, None)
+
+    def end(self, job: Job, again: bool = False) -> None:
+        """A running job is over, or waits `again` because the host that ran it is gone."""
+        name = _group(job)
+        group = self._groups[name]
+        del self._running[job.number], group.running[job.number]
+        if again:
+            self._waiting[job.number] = group.waiting[job.number] = job
+        if not group.running:
+            self._active.discard(name)
+            self._settle(name)
+
+    def trajectories(self) -> dict[int, int]:
+        """How many trajectories have jobs, by threads: so many slots can be at work at once, each training another."""
+        found: dict[int, int] = {}
+        for group in self._groups.values():
+            job = next(group.jobs(), None)
+            if job:
+                found[job.threads] = found.get(job.threads, 0) + 1
+        return found
+
+    def count_untrained(self) -> int:
+        """How many epochs are to be trained for all jobs that wait or run. An epoch that several need counts once."""
+        active = (job for name in self._active for job in self._groups[name].jobs())
+        return self._untrained + count_untrained(active)
+
+    def _settle(self, name: str) -> None:
+        """Rank the jobs of a trajectory of which none runs."""
+        group = self._groups[name]
+        group.ready.clear()
+        best = group.best(None)
+        group.top, group.untrained = best, count_untrained(group.jobs())
+        self._untrained += group.untrained
+        if best:
+            heapq.heappush(self._heaps.setdefault(group.waiting[best[-1]].threads, []), (best, name))
+
+
+class _Group:
+    """The jobs of one trajectory."""
+
+    def __init__(self) -> None:
+        self.waiting, self.running = dict[int, Job](), dict[int, Job]()
+        self.ready: dict[int, Job] = {}  # of those that wait, some that only read states
+        self.top: Rank | None = None  # the rank of the next job while none runs
+        self.untrained = 0  # epochs, while no job runs
+
+    def jobs(self) -> Iterator[Job]:
+        yield from self.waiting.values()
+        yield from self.running.values()
+
+    def best(self, threads: Collection[int] | None) -> Rank | None:
+        """The rank of the waiting job that comes next; None if each would wait for a running one."""
+        if not self.waiting:
+            return None
+        if self.ready:
+            number = min(self.ready)
+            return (False, 0, number) if threads is None or self.ready[number].threads in threads else None
+        kept = _Kept()
+        in_training: Epochs = set()
+        in_training = in_training.union(*(_untrained(job.segments, job.store, kept) for job in self.running.values()))
+        ranks = []
+        for job in self.waiting.values():
+            if threads is not None and job.threads not in threads:
+                continue
+            needed = _untrained(job.segments, job.store, kept)
+            if not needed:
+                self.ready[job.number] = job
+            if not needed & in_training:
+                ranks.append((bool(needed), -len(needed), job.number))
+        return min(ranks, default=None)
+
+
+def _group(job: Job) -> str:
+    """What jobs have in common that can share epochs: where their trajectory begins."""
+    return job.segments[0][0]
 
 
 def _keys(parameters: Mapping[str, Any], data_sha256: str) -> list[tuple[str, int]]:
     return [(trajectory_key(segment.identity), segment.last) for segment in segments(parameters, data_sha256)]
 
 
-def _untrained(parts: list[tuple[str, int]], store: Path | None) -> Epochs:
+class _Kept:
+    """The epochs that a store has, read once for each trajectory."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[str, list[int]] = {}
+
+    def newest(self, store: Path, key: str, last: int) -> int:
+        """As `trajectory.states.newest_epoch`."""
+        if key not in self._epochs:
+            self._epochs[key] = kept_epochs(store, key)
+        epochs = self._epochs[key]
+        position = bisect.bisect_right(epochs, last)
+        return epochs[position - 1] if position else 0
+
+
+def _untrained(parts: list[tuple[str, int]], store: Path | None, kept: _Kept | None = None) -> Epochs:
     """The epochs of segments, each given by its key and last epoch, that come after the newest state in the store.
 
-    A state of a later segment replaces all segments before it.
+    A state of a later segment replaces all segments before it. Of several calls with the same `kept`, each trajectory
+    is looked up once.
     """
+    kept = kept or _Kept()
     needed: Epochs = set()
     first = 1
     for key, last in parts:
-        newest = newest_epoch(store, key, last) if store else 0
+        newest = kept.newest(store, key, last) if store else 0
         if newest >= first:
             needed.clear()
         needed |= {(key, epoch) for epoch in range(max(first, newest + 1), last + 1)}

@@ -143,9 +143,9 @@ class StateStore:
             print(f"warning: {self.folder}: {outcome} ({error})", file=sys.stderr)
 
 
-def newest_epoch(store: Path, key: str, last: int) -> int:
-    """The newest epoch up to `last` of which the trajectory `key` has a state, by the files' names; 0 if none."""
-    return max((epoch for epoch in _epochs(store / key).values() if epoch <= last), default=0)
+def kept_epochs(store: Path, key: str) -> list[int]:
+    """The epochs of which the trajectory `key` has a state, by the files' names, in order."""
+    return sorted(set(_epochs(store / key).values()))
 
 
 def _epochs(folder: Path) -> dict[Path, int]:
