@@ -100,8 +100,9 @@ class Train(TrainParameters):
 
 @dataclass
 class Trajectories:
-    """The state store."""
+    """The state store: a folder or the URL of one, and how large a folder may grow."""
 
+    store: str | None = MISSING
     max_gb: float = MISSING
 
 

@@ -91,7 +91,7 @@ def read_failure(run: RunDirectory) -> str:
 
 
 def _finished_fingerprint(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> str | None:
-    """The fingerprint of a finished run, if it is `wanted`. Unless a sweep reuses epochs, a run that did does not count.
+    """The fingerprint of a finished run, if it is `wanted`. In a sweep without reuse a run that reused epochs is not.
 
     run.json is read first: most runs are others, and to check that a run is complete takes several times as long.
     """

@@ -10,6 +10,7 @@ from epochwise.sweeps.halving import RUNG_KEY, by_setting, kept, unfinished
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.scheduler import Epochs, Job, distinct, missing_epochs, own_epochs, untrained
 from epochwise.sweeps.search import Proposer, Search, batches
+from epochwise.trajectory.remote_states import Store
 
 Bounds = tuple[int, int]  # at least, at most
 
@@ -59,7 +60,7 @@ class DryRun:
         return tuple(known + sum(rung.runs[end] for rung in self.later) for end in (0, 1))  # type: ignore[return-value]
 
 
-def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Path | None) -> DryRun:
+def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Store | None) -> DryRun:
     """What running these points of a sweep would do. `store` is None if runs reuse no states."""
     finished = finished_runs(root, sweep, points)
     needed = distinct([point for point in points if point.job not in finished])
@@ -79,7 +80,7 @@ def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Pa
     )
 
 
-def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer, store: Path | None) -> DryRun:
+def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer, store: Store | None) -> DryRun:
     """What going on with a search would do, as far as it is decided, and bounds for what is not."""
     known = list(batches(root, sweep, search, proposer))
     points = [point for batch in known for point in batch]
@@ -95,7 +96,7 @@ def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Propos
     return DryRun(now.jobs, later)
 
 
-def _rungs_above(search: Search, batch: Sequence[Point], settings: int, store: Path | None) -> list[LaterRung]:
+def _rungs_above(search: Search, batch: Sequence[Point], settings: int, store: Store | None) -> list[LaterRung]:
     """The rungs above a batch of a bracket that has as many `settings` on its first rung."""
     on_rung, current = by_setting(batch), batch[0].parameters[RUNG_KEY]
     # Without states each run trains all of its epochs.
@@ -113,7 +114,7 @@ def _rungs_above(search: Search, batch: Sequence[Point], settings: int, store: P
     return later
 
 
-def _unknown_bracket(search: Search, settings: int, seeds: int, store: Path | None) -> list[LaterRung]:
+def _unknown_bracket(search: Search, settings: int, seeds: int, store: Store | None) -> list[LaterRung]:
     """The rungs of a bracket whose settings are not known yet."""
     later, before = [], 0
     for number, epochs in enumerate(search.rungs):
@@ -134,7 +135,7 @@ def _later(search: Search, epochs: int, rung: int, settings: int, costs: Sequenc
     return LaterRung(epochs, (least, most), (least * seeds, most * seeds), to_train)
 
 
-def _epochs_needed(points: Sequence[Point], epochs: int, store: Path | None) -> Epochs:
+def _epochs_needed(points: Sequence[Point], epochs: int, store: Store | None) -> Epochs:
     """The epochs of which there is no state, for runs with the parameters of `points` but so many epochs."""
     needed: Epochs = set()
     for point in points:

@@ -100,8 +100,7 @@ class RayCluster:
                 slots.append(Slot(self._actor().options(num_cpus=0, scheduling_strategy=place).remote(*_given()), 0))
                 slots[-1].submit(node["NodeName"], "describe", str(self.probe))
             ray.wait([slot.reference for slot in slots], num_returns=len(slots), timeout=ANSWER_TIMEOUT)
-            hosts = [self._host(slot) for slot in slots]
-        return hosts
+            return [self._host(slot) for slot in slots]
 
     def processors(self) -> float:
         """The processors of all nodes, whoever uses them."""

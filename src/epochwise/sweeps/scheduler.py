@@ -4,13 +4,12 @@ import bisect
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import segments, trajectory_key
-from epochwise.trajectory.states import kept_epochs
+from epochwise.trajectory.remote_states import Store, all_kept_epochs, kept_epochs
 
 Epochs = set[tuple[str, int]]  # a trajectory's key, and an epoch
 Rank = tuple[bool, int, int]  # whether a job trains, minus its epochs to train, its number: the lowest comes first
@@ -26,10 +25,10 @@ class Job:
     threads: int
     epochs: int
     segments: list[tuple[str, int]]  # the key and the last epoch of each, see `trajectory.identity.segments`
-    store: Path | None
+    store: Store | None
 
     @staticmethod
-    def of(point: Point, run: RunDirectory, store: Path | None) -> "Job":
+    def of(point: Point, run: RunDirectory, store: Store | None) -> "Job":
         """The job of a point whose data is prepared."""
         threads, epochs = point.parameters["train.threads"], point.parameters["train.epochs"]
         parts = _keys(point.parameters, str(point.data_sha256)) if store else [(f"job {point.job}", epochs)]
@@ -47,20 +46,20 @@ def untrained(job: Job) -> Epochs:
     return _untrained(job.segments, job.store)
 
 
-def count_untrained(jobs: Iterable[Job]) -> int:
+def count_untrained(jobs: Iterable[Job], kept: "_Kept | None" = None) -> int:
     """How many epochs are to be trained for all of `jobs`. An epoch that several jobs need counts once."""
-    epochs, kept = Epochs(), _Kept()
+    epochs, kept = Epochs(), kept or _Kept(whole=True)
     for job in jobs:
         epochs |= _untrained(job.segments, job.store, kept)
     return len(epochs)
 
 
-def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> int:
+def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Store | None) -> int:
     """How many epochs are to be trained for one run."""
     return len(missing_epochs(parameters, data_sha256, store))
 
 
-def missing_epochs(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> Epochs:
+def missing_epochs(parameters: Mapping[str, Any], data_sha256: str, store: Store | None) -> Epochs:
     """The epochs of one run that come after the newest state in the store; all without one."""
     return _untrained(_keys(parameters, data_sha256), store)
 
@@ -91,8 +90,9 @@ class Queue:
         for job in jobs:
             self._groups.setdefault(_group(job), _Group()).waiting[job.number] = job
             self._waiting[job.number] = job
+        kept = _Kept(whole=True)
         for name in self._groups:
-            self._settle(name)
+            self._settle(name, kept)
 
     @property
     def waiting(self) -> Collection[Job]:
@@ -154,12 +154,13 @@ class Queue:
         active = (job for name in self._active for job in self._groups[name].jobs())
         return self._untrained + count_untrained(active)
 
-    def _settle(self, name: str) -> None:
+    def _settle(self, name: str, kept: "_Kept | None" = None) -> None:
         """Rank the jobs of a trajectory of which none runs."""
         group = self._groups[name]
         group.ready.clear()
-        best = group.best(None)
-        group.top, group.untrained = best, count_untrained(group.jobs())
+        kept = kept or _Kept()
+        best = group.best(None, kept)
+        group.top, group.untrained = best, count_untrained(group.jobs(), kept)
         self._untrained += group.untrained
         if best:
             heapq.heappush(self._heaps.setdefault(group.waiting[best[-1]].threads, []), (best, name))
@@ -178,14 +179,14 @@ class _Group:
         yield from self.waiting.values()
         yield from self.running.values()
 
-    def best(self, threads: Collection[int] | None) -> Rank | None:
+    def best(self, threads: Collection[int] | None, kept: "_Kept | None" = None) -> Rank | None:
         """The rank of the waiting job that comes next; None if each would wait for a running one."""
         if not self.waiting:
             return None
         if self.ready:
             number = min(self.ready)
             return (False, 0, number) if threads is None or self.ready[number].threads in threads else None
-        kept = _Kept()
+        kept = kept or _Kept()
         in_training: Epochs = set()
         in_training = in_training.union(*(_untrained(job.segments, job.store, kept) for job in self.running.values()))
         ranks = []
@@ -210,21 +211,28 @@ def _keys(parameters: Mapping[str, Any], data_sha256: str) -> list[tuple[str, in
 
 
 class _Kept:
-    """The epochs that a store has, read once for each trajectory."""
+    """The epochs that a store has, read once for each trajectory, or at once for all of a store with an URL."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool = False) -> None:
         self._epochs: dict[str, list[int]] = {}
+        self._all: dict[str, list[int]] | None = None  # of a store with an URL, if all of it was read
+        self._whole = whole
 
-    def newest(self, store: Path, key: str, last: int) -> int:
-        """As `trajectory.states.newest_epoch`."""
-        if key not in self._epochs:
-            self._epochs[key] = kept_epochs(store, key)
-        epochs = self._epochs[key]
+    def newest(self, store: Store, key: str, last: int) -> int:
+        """The newest epoch up to `last` of which the trajectory `key` has a state; 0 if none."""
+        if self._whole and self._all is None and isinstance(store, str):
+            self._all = all_kept_epochs(store)
+        if self._all is not None:
+            epochs = self._all.get(key, [])
+        elif key in self._epochs:
+            epochs = self._epochs[key]
+        else:
+            epochs = self._epochs[key] = kept_epochs(store, key)
         position = bisect.bisect_right(epochs, last)
         return epochs[position - 1] if position else 0
 
 
-def _untrained(parts: list[tuple[str, int]], store: Path | None, kept: _Kept | None = None) -> Epochs:
+def _untrained(parts: list[tuple[str, int]], store: Store | None, kept: _Kept | None = None) -> Epochs:
     """The epochs of segments, each given by its key and last epoch, that come after the newest state in the store.
 
     A state of a later segment replaces all segments before it. Of several calls with the same `kept`, each trajectory

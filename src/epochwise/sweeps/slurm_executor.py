@@ -89,7 +89,7 @@ class SlurmExecutor(SweepExecutor):
         return found
 
     def _submit_all(self, jobs: Sequence[Job]) -> dict[int, Element]:
-        """Submit arrays with an element for each trajectory of these jobs, those with the most epochs to train first."""
+        """Submit arrays with an element for each trajectory of these jobs; those with the most to train come first."""
         trajectories: dict[tuple[int, str], list[Job]] = {}
         for job in sorted(jobs, key=lambda job: (-job.epochs, job.number)):
             failure_file(job.run).unlink(missing_ok=True)

@@ -11,7 +11,8 @@ from epochwise.data.prepared import PreparedData
 from epochwise.training.history import History
 from epochwise.training.loop import Training
 from epochwise.trajectory.identity import Segment, check_code, check_network_code, segments
-from epochwise.trajectory.states import State, StateStore
+from epochwise.trajectory.remote_states import Store, open_states
+from epochwise.trajectory.states import State, States
 
 
 @dataclass
@@ -37,14 +38,14 @@ class Progress:
 def train(
     cfg: DictConfig,
     data: PreparedData,
-    store: Path | None,
+    store: Store | None,
     report: Callable[[Progress], None],
     report_steps: Callable[[int, int], None] = lambda epoch, steps: None,
 ) -> Training:
     """Train for `cfg.train.epochs` and return the network. `report` is called after each epoch, its state being kept.
 
     `report_steps` is called many times an epoch, with the epoch and how many of its steps are done. `store` is the
-    folder of the state store; with None nothing is reused or kept. Raises RunError if the loss is no longer a finite
+    folder or the URL of the state store; with None nothing is reused or kept. Raises RunError if the loss is no longer a finite
     number, or if the code that trains was edited while this process started.
     """
     check_code()
@@ -66,10 +67,10 @@ class _Resumed:
     ) -> None:
         self.training, self.report, self.report_steps, self.progress = training, report, report_steps, Progress()
 
-    def advance(self, store: Path, parts: list[Segment]) -> None:
+    def advance(self, store: Store, parts: list[Segment]) -> None:
         """Get to the end of the last segment, from its newest state or else by way of the segments before it."""
         *before, segment = parts
-        states = StateStore(store, segment.identity, self.training.cfg.trajectories.max_gb)
+        states = open_states(store, segment.identity, self.training.cfg.trajectories.max_gb)
         with states.turn_to_train(segment.last) as state:
             if state:
                 self._restore(state)
@@ -77,7 +78,7 @@ class _Resumed:
                 self.advance(store, before)
             self.fit(segment.last, states)
 
-    def fit(self, last: int, states: StateStore | None) -> None:
+    def fit(self, last: int, states: States | None) -> None:
         """Train up to and including epoch `last`, keep each epoch's state, then report it."""
 
         def after_epoch(seconds: float) -> None:

@@ -11,9 +11,10 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -37,7 +38,17 @@ class State:
     variables: list[np.ndarray]
     history: History
     seconds: list[float]
-    path: Path
+    path: Path  # of one in a remote store, the path there
+
+
+class States(Protocol):
+    """The states of one trajectory, wherever they are kept."""
+
+    def turn_to_train(self, epoch: int) -> AbstractContextManager[State | None]:
+        """Yield the newest undamaged state up to `epoch`, or None."""
+
+    def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
+        """Keep the state after the last epoch of `history`. If the store refuses, print a warning."""
 
 
 class StateStore:
@@ -73,12 +84,7 @@ class StateStore:
 
     def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
         """Keep the state after the last epoch of `history`. If the disk refuses, print a warning."""
-        stream = io.BytesIO()
-        rows = np.array([[row[column] for column in COLUMNS] for row in history])
-        arrays = {f"variable_{index:06}": value for index, value in enumerate(variables)}
-        np.savez(stream, allow_pickle=False, history=rows, seconds=np.array(seconds), **arrays)
-        content = stream.getvalue()
-        name = f"{len(history):05}-{hashlib.sha256(content).hexdigest()}.npz"
+        name, content = encode(variables, history, seconds)
         with self._warning(f"epoch {len(history)} is not kept"), replacing(self.folder / name) as temporary:
             temporary.write_bytes(content)
         with self._warning("old states are not removed"):
@@ -143,6 +149,33 @@ class StateStore:
             print(f"warning: {self.folder}: {outcome} ({error})", file=sys.stderr)
 
 
+def encode(variables: list[np.ndarray], history: History, seconds: list[float]) -> tuple[str, bytes]:
+    """The name and the bytes of the state after the last epoch of `history`."""
+    stream = io.BytesIO()
+    rows = np.array([[row[column] for column in COLUMNS] for row in history])
+    arrays = {f"variable_{index:06}": value for index, value in enumerate(variables)}
+    np.savez(stream, allow_pickle=False, history=rows, seconds=np.array(seconds), **arrays)
+    content = stream.getvalue()
+    return f"{len(history):05}-{hashlib.sha256(content).hexdigest()}.npz", content
+
+
+def decode(content: bytes, path: Path) -> State | None:
+    """The state with this path; None if its bytes are not those that were written, or not those of a state."""
+    match = STATE_NAME.fullmatch(path.name)
+    if not match or hashlib.sha256(content).hexdigest() != match[2]:
+        return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
+            rows, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
+        history = [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in rows]
+    except Exception:  # zip, deflate and header errors, of a foreign file that was given a state's name
+        return None
+    if len(history) != int(match[1]):
+        return None
+    return State(int(match[1]), variables, history, seconds, path)
+
+
 def kept_epochs(store: Path, key: str) -> list[int]:
     """The epochs of which the trajectory `key` has a state, by the files' names, in order."""
     return sorted(set(_epochs(store / key).values()))
@@ -155,18 +188,8 @@ def _epochs(folder: Path) -> dict[Path, int]:
 
 def _read(path: Path) -> State | None:
     """A state, marked as used now; None if its bytes are not those that were written, or not those of a state."""
-    content, match = path.read_bytes(), STATE_NAME.fullmatch(path.name)
-    if not match or hashlib.sha256(content).hexdigest() != match[2]:
-        return None
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
-            rows, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
-        history = [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in rows]
-    except Exception:  # zip, deflate and header errors, of a foreign file that was given a state's name
-        return None
-    if len(history) != int(match[1]):
-        return None
-    with suppress(OSError):
-        os.utime(path)
-    return State(int(match[1]), variables, history, seconds, path)
+    state = decode(path.read_bytes(), path)
+    if state:
+        with suppress(OSError):
+            os.utime(path)
+    return state
