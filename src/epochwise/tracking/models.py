@@ -19,13 +19,20 @@ DESCRIPTION = "MLmodel"  # an artifact of the logged model, by which MLflow load
 REQUIREMENTS = ("tensorflow", "keras")
 
 
-def log_model(server: Server, run_id: str, path: Path, image_shape: list[int], classes: int) -> None:
+def log_model(
+    server: Server,
+    experiment_id: str,
+    run_id: str,
+    path: Path,
+    image_shape: list[int],
+    classes: int,
+    first: bool = False,
+) -> None:
     """Log the Keras file at `path` as the one model of a run, or complete what an earlier attempt has logged.
 
-    Raises whatever MLflow raises.
+    If this is the `first` attempt, MLflow is not asked for earlier ones. Raises whatever MLflow raises.
     """
-    experiment_id = server.client.get_run(run_id).info.experiment_id
-    found = _models_of(server, experiment_id, run_id)
+    found = [] if first else _models_of(server, experiment_id, run_id)
     ready = next((model for model in found if str(model.status) == "READY"), None)
     for model in found:
         if model is not ready:

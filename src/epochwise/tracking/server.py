@@ -173,12 +173,13 @@ class Server:
 
         timestamp = now()
         points = [Metric(name, value, timestamp, step) for name, value, step in metrics]
-        for start in range(0, len(points), MAX_METRICS):
-            self.client.log_batch(run_id, points[start : start + MAX_METRICS])
         run_params = [Param(key, str(value)) for key, value in (params or {}).items()]
         run_tags = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
-        if run_params or run_tags:
-            self.client.log_batch(run_id, params=run_params, tags=run_tags)
+        first = min(len(points), MAX_METRICS - len(run_params) - len(run_tags))  # all in one request, as a rule
+        if points[:first] or run_params or run_tags:
+            self.client.log_batch(run_id, points[:first], run_params, run_tags)
+        for start in range(first, len(points), MAX_METRICS):
+            self.client.log_batch(run_id, points[start : start + MAX_METRICS])
 
     def log_dataset(self, run_id: str, name: str, md5: str, sha256: str, meta: dict[str, Any]) -> None:
         """Log the prepared data with DVC's md5 as digest: MLflow's own digest covers only the first 10,000 numbers."""
