@@ -280,8 +280,8 @@ class TeamServer:
     """MLflow's server with passwords and two ordinary users, on a PostgreSQL database."""
 
     def __init__(self, folder: Path, database: str) -> None:
-        need_module("psycopg2", "psycopg2-binary")
-        need_module("flask_wtf", "flask-wtf")
+        need_module("psycopg2", "'epochwise[team]'")
+        need_module("flask_wtf", "'epochwise[team]'")
         self.folder, self.port, self.database = folder, free_port(), database
         self.address = f"http://127.0.0.1:{self.port}"
         (folder / "auth.ini").write_text(AUTH.format(folder=folder))

@@ -72,7 +72,7 @@ def test_slurm_says_why_an_element_failed(project):
         nodes.call("scancel", "--name", nodes.call("squeue", "-h", "-o", "%j").split()[0])
         printed, _ = process.communicate(timeout=120)
         assert process.returncode == 1
-        assert "was CANCELLED before the run ended (log: multirun/" in printed
+        assert "ended before the run did (CANCELLED), see multirun/" in printed
         refused = project.run(*LONG, "hydra.launcher.partition=nowhere", "seed=7", **nodes.environment)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1) and "sbatch: " in refused.stderr
     assert "invalid partition" in refused.stderr.lower()

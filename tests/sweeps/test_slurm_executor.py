@@ -149,8 +149,8 @@ def test_why_an_element_ended_before_its_runs(sweep, project, capsys):
         slurm_executor.time.sleep = real_sleep
     assert len(done.failures) == 6
     reasons = sorted(set(done.failures.values()))
-    assert reasons[0].startswith("SLURM's element 101_0 was TIMEOUT before the run ended (log: multirun/day/time/slurm-1-0")
-    assert "SLURM's element 101_1 was RUNNING before" in reasons[1]
+    assert reasons[0].startswith("SLURM's element 101_0 ended before the run did (TIMEOUT), see multirun/day/time/slurm-1-0")
+    assert reasons[1].startswith("SLURM's element 101_1 ended before the run did, see ")
     assert reasons[2] == "ValueError: boom"
 
 

@@ -132,21 +132,21 @@ class SlurmExecutor(SweepExecutor):
                 state = last_states.get(key, "") if states is None else states.get(key, "")
                 if state in ("PENDING", "CONFIGURING") or (states is None and not state):
                     continue
-                self._look(job, element, state, last_states.get(key, ""), queue, progress)
+                self._look(job, element, state, queue, progress)
             last_states |= states or {}
             progress.update(queue)
             if queue.waiting or queue.running:
                 time.sleep(POLL_INTERVAL)
 
-    def _look(self, job: Job, element: Element, state: str, before: str, queue: Queue, progress: SweepProgress) -> None:
+    def _look(self, job: Job, element: Element, state: str, queue: Queue, progress: SweepProgress) -> None:
         """See how a job is whose element runs, or has ended: then SLURM gives its `state`, or has forgotten it."""
         point, over = self.sweep.points[job.number], not state or state in ENDED
         own = replace(self.sweep, rerun=True)  # looks in the job's own directory only
         done = bool(finished_runs(find_root(), own, [point]))
         failure = read_failure(job.run) if not done and failure_file(job.run).is_file() else ""
         if over and not done and not failure and not finished_runs(find_root(), self.sweep, [point]):
-            how = f"was {state or before or 'gone'}"
-            failure = f"SLURM's element {element.id} {how} before the run ended (log: {display_path(element.log)})"
+            how = f" ({state})" if state else ""
+            failure = f"SLURM's element {element.id} ended before the run did{how}, see {display_path(element.log)}"
         ended = bool(done or failure or over)
         started = self._started(job) if ended or job.number not in self.begun else None
         if job.number not in self.begun and (ended or started):
