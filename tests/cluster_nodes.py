@@ -291,7 +291,7 @@ class TeamServer:
         own |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         stores = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
         command = ["mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "2", *stores, "--uvicorn-opts", "--access-log"]
+        command += ["--workers", "2", *stores]
         with open(self.folder / "server.log", "ab") as log:
             options = {"stdout": log, "stderr": log, "start_new_session": True}
             self.process = subprocess.Popen(command, env=clean_environment() | own, **options)

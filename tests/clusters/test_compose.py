@@ -13,7 +13,7 @@ def test_the_server_of_compose_is_the_one_that_is_tested():
     server = services["services"]["mlflow"]
     tested = inspect.getsource(cluster_nodes.TeamServer)
     options = set(re.findall(r"--[a-z-]+", server["command"]))
-    assert options == set(re.findall(r'"(--[a-z-]+)"', tested)) - {"--uvicorn-opts", "--access-log"}
+    assert options == set(re.findall(r'"(--[a-z-]+)"', tested))
     assert "--app-name basic-auth" in server["command"] and "postgresql+psycopg2://" in server["command"]
     assert set(cluster_nodes.AUTH.split("=")[0].split()) <= set(services["configs"]["auth"]["content"].split())
     assert server["ports"] == ["127.0.0.1:5000:5000"], "reached from this host only"

@@ -73,8 +73,8 @@ def test_slurm_says_why_an_element_failed(project):
         printed, _ = process.communicate(timeout=120)
         assert process.returncode == 1
         assert "ended before the run did (CANCELLED), see multirun/" in printed
-        refused = project.run(*LONG, "hydra.launcher.partition=nowhere", "seed=7", **nodes.environment)
-    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1) and "sbatch: " in refused.stderr
+        refused = project.run(*LONG[:-1], "seed=7,8", "hydra.launcher.partition=nowhere", **nodes.environment)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "error: srun: " in refused.stderr
     assert "invalid partition" in refused.stderr.lower()
 
 

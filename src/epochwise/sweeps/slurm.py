@@ -68,8 +68,11 @@ class Slurm:
         print("asking a node of the SLURM cluster for its processor; srun waits until one is free", flush=True)
         probe = internal_folder(main_root()) / PROBE
         command = ["srun", "--quiet", "--ntasks=1", "--input=none", "--job-name=epochwise-host", *self.flags]
-        with locked(probe):
-            printed = _call([*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)])
+        try:
+            with locked(probe):
+                printed = _call([*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)])
+        except RunError as error:  # of wrong options, as a rule
+            raise InputError(str(error)) from error
         try:
             host = Host(**json.loads(printed.splitlines()[-1]))
         except (ValueError, TypeError, IndexError) as error:
