@@ -111,7 +111,7 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
     problem = code_problem(find_root())  # each run says so in its log
     if problem:
         print(f"note: {problem}", flush=True)
-    folder = sweep.folder
+    folder, ours = sweep.folder, settings.launcher.get("_target_", "").startswith(LAUNCHERS)
     with lock_directory(main_root(), folder):  # the same command, given twice at once, would write the same runs
         if SweepRecord.exists(folder):
             sweep = SweepRecord.read(folder)  # as the process that last worked in it has left it
@@ -120,9 +120,15 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
             conf = find_root() / "conf"
             listed = opened.typed if opened.search else [overrides.written_out(typed, conf) for typed in opened.typed]
             _call_hydra(run_point, ["--multirun", *listed, overrides.as_override("hydra.sweep.dir", str(folder))])
+        except (InputError, RunError, OSError):
+            raise
+        except Exception as error:
+            if ours:
+                raise
+            raise RunError(f"{settings.launcher._target_}: {type(error).__name__}: {one_line(error)}") from error
         finally:
             sweep = SweepRecord.read(folder)
-            if not settings.launcher.get("_target_", "").startswith(LAUNCHERS) and cfg.tracking.enabled:
+            if not ours and cfg.tracking.enabled:
                 sweep = _publish(sweep)
             leaderboard = make_leaderboard(find_root(), sweep)
             leaderboard_files.write(leaderboard)

@@ -87,7 +87,7 @@ class Slurm:
         options = [f"--array=0-{elements - 1}{limit}", f"--job-name={name}", f"--cpus-per-task={threads}"]
         options += ["--requeue", "--ntasks=1", "--open-mode=append", f"--output={log}", f"--chdir={find_root()}"]
         options += [f"--time={self.time}"] if self.time else []
-        call = [sys.executable, "-m", "epochwise.sweeps.slurm_element", str(batch)]
+        call = [sys.executable, "-X", "utf8", "-m", "epochwise.sweeps.slurm_element", str(batch)]
         script = f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(_sources())}\nexec {shlex.join(call)}\n"
         return _call(["sbatch", "--parsable", *options, *self.flags], script).strip().partition(";")[0]
 

@@ -14,9 +14,9 @@ from epochwise.common.files import file_digest, write_bytes
 from epochwise.evaluation.file_names import EVALUATION_FILES
 from epochwise.report.content import report_of_run
 from epochwise.runs.directory import REPORT, RunDirectory
-from epochwise.runs.record import FINISHED, RUNNING, RunRecord
-from epochwise.tracking.models import has_model, log_model
-from epochwise.tracking.server import LONGEST_FAILURE, TOKEN_TAG, Run, Server
+from epochwise.runs.record import FINISHED, RUNNING, RunRecord, now
+from epochwise.tracking.models import has_model, log_model, upload
+from epochwise.tracking.server import LONGEST_FAILURE, TOKEN_TAG, Metric, Run, Server
 from epochwise.training.history import METRICS, History, summarize
 from epochwise.training.learning_rate import learning_rate
 
@@ -137,15 +137,20 @@ class RunMirror:
             tags["failure"] = record.failure[:LONGEST_FAILURE]
         new_metrics = [(name, value, 0) for name, value in metrics.items() if before.get(name) != value]
         new_tags = {name: value for name, value in tags.items() if known.get(name) != value}
-        self.server.log(run_id, new_metrics, tags=new_tags)
-        self._log_files(run_id, record, bool(scores), json.loads(known.get(FILES_TAG, "{}")))
+        timestamp = now()
+        self.server.log(run_id, new_metrics, tags=new_tags, timestamp=timestamp)
+        first = [(name, value, timestamp) for name, value, _ in new_metrics] if self._fresh else None
+        self._log_files(run_id, record, bool(scores), first, json.loads(known.get(FILES_TAG, "{}")))
         if run is None or (run.info.status, run.info.end_time) != (record.status, record.ended):
             self.server.client.set_terminated(run_id, record.status, record.ended)
 
-    def _log_files(self, run_id: str, record: RunRecord, evaluated: bool, logged: dict[str, str]) -> None:
+    def _log_files(
+        self, run_id: str, record: RunRecord, evaluated: bool, first: list[Metric] | None, logged: dict[str, str]
+    ) -> None:
         """Log the files and the model that MLflow lacks or has otherwise, then run.json and report, then all hashes.
 
-        `logged` are the hashes that MLflow has so far.
+        `first` are metrics that the model gets, if it is logged for the first time. `logged` are the hashes that MLflow
+        has so far.
         """
         client = self.server.client
         artifacts = {path.name: path for path in (self.run.config, self.run.history, self.run.diff)}
@@ -154,16 +159,16 @@ class RunMirror:
         folders = () if self._fresh else (None, EVALUATION)
         present = {item.path for folder in folders for item in client.list_artifacts(run_id, folder)}
         hashes = {name: file_digest(path) for name, path in artifacts.items() if path.is_file()}
-        for name, sha256 in hashes.items():
-            if logged.get(name) != sha256 or name not in present:
-                client.log_artifact(run_id, str(artifacts[name]), name.rpartition("/")[0] or None)
+        lacking = [name for name, sha256 in hashes.items() if logged.get(name) != sha256 or name not in present]
+        files = [(artifacts[name], name.rpartition("/")[0]) for name in lacking]
+        upload(files, _RunArtifacts(self.server, run_id))
         if record.status == FINISHED and self.run.model.is_file():
             name = self.run.model.name
             hashes[name] = file_digest(self.run.model)
             if logged.get(name) != hashes[name] or not has_model(self.server, run_id):
                 meta = record.mlflow["dataset"]["meta"]
                 where = self.experiment_id, run_id
-                log_model(self.server, *where, self.run.model, meta["image_shape"], meta["classes"], self._fresh)
+                log_model(self.server, *where, self.run.model, meta["image_shape"], meta["classes"], first)
         with tempfile.TemporaryDirectory() as scratch:
             made = [Path(scratch) / self.run.record.name]
             published = self.as_published(record)
@@ -173,12 +178,21 @@ class RunMirror:
 
                 made.append(Path(scratch) / REPORT)
                 write_bytes(made[1], render(report_of_run(self.run, published)))
-            for path in made:
-                hashes[path.name] = file_digest(path)
-                if logged.get(path.name) != hashes[path.name] or path.name not in present:
-                    client.log_artifact(run_id, str(path))
+            hashes |= {path.name: file_digest(path) for path in made}
+            lacking = [path for path in made if logged.get(path.name) != hashes[path.name] or path.name not in present]
+            upload([(path, "") for path in lacking], _RunArtifacts(self.server, run_id))
         if logged != hashes:
             self.server.log(run_id, tags={FILES_TAG: json.dumps(hashes)})
+
+
+class _RunArtifacts:
+    """The artifacts of a run, for `models.upload`."""
+
+    def __init__(self, server: Server, run_id: str) -> None:
+        self.server, self.run_id = server, run_id
+
+    def log_artifact(self, path: str, folder: str | None) -> None:
+        self.server.client.log_artifact(self.run_id, path, folder)
 
 
 def sync_run(server: Server, run: RunDirectory, token: str | None = None) -> RunMirror | None:
