@@ -78,6 +78,19 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def other_cpuinfo(folder: Path) -> Path:
+    """A file as /proc/cpuinfo, of another processor."""
+    path = folder / "cpuinfo"
+    path.write_text(re.sub(r"(?m)^(model name\s*:) .*$", r"\1 Zilog Z80", Path("/proc/cpuinfo").read_text()))
+    return path
+
+
+def in_namespace(cpuinfo: Path, command: list[str]) -> list[str]:
+    """A command that sees `cpuinfo` as /proc/cpuinfo."""
+    script = 'mount --bind "$0" /proc/cpuinfo && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, str(cpuinfo), *command]
+
+
 class RayNodes:
     """A Ray cluster of a head without CPUs and nodes with one each."""
 
@@ -90,6 +103,17 @@ class RayNodes:
     @property
     def environment(self) -> dict[str, str]:
         return {"RAY_ADDRESS": self.cluster.address}
+
+    def add_other(self, cpuinfo: Path) -> subprocess.Popen:
+        """A node `other` that is in a mount namespace of its own, with another /proc/cpuinfo; for root only."""
+        start = ["ray", "start", f"--address={self.cluster.address}", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
+        start += ["--node-name=other", "--block", "--object-store-memory=100000000"]
+        process = subprocess.Popen(in_namespace(cpuinfo, start), env=clean_environment(), stdout=subprocess.DEVNULL)
+        wait_for(lambda: len(self.alive()) == len(self.nodes) + 2, "the other node", 60)
+        return process
+
+    def alive(self) -> list[dict]:
+        return [node for node in self.cluster.global_state.node_table() if node["Alive"]]
 
     def add(self, name: str):
         return self.cluster.add_node(**self._arguments(name, 1))
@@ -176,17 +200,20 @@ class SlurmNodes:
     def environment(self) -> dict[str, str]:
         return {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
-    def start(self) -> None:
+    def start(self, cpuinfo: Path | None = None) -> None:
+        """Start all daemons; with `cpuinfo`, the last node has another processor."""
         at = {f"--{what}": self.folder / name for what, name in (("socket", "munge.socket"), ("key-file", "munge.key"))}
         at |= {f"--{what}-file": self.folder / f"munged.{what}" for what in ("pid", "log", "seed")}
         self._daemon(need("munged", "munge"), "--force", *(f"{option}={path}" for option, path in at.items()))
         self._daemon(need("slurmctld", "slurmctld"), "-f", str(self.folder / "slurm.conf"))
         for name in self.names:
-            self.start_node(name)
+            self.start_node(name, cpuinfo if name == self.names[-1] else None)
         wait_for(lambda: self.call("sinfo", "-h", "-o", "%T").split() == ["idle"], "idle nodes", 60)
 
-    def start_node(self, name: str) -> None:
-        self._daemon(need("slurmd", "slurmd"), "-N", name, "-f", str(self.folder / "slurm.conf"))
+    def start_node(self, name: str, cpuinfo: Path | None = None) -> None:
+        """Start the daemon of a node; with `cpuinfo`, on another processor, for root only."""
+        command = [need("slurmd", "slurmd"), "-N", name, "-f", str(self.folder / "slurm.conf")]
+        self._daemon(*(in_namespace(cpuinfo, command) if cpuinfo else command))
 
     def call(self, *command: str) -> str:
         environment = clean_environment() | self.environment
@@ -229,14 +256,14 @@ class SlurmNodes:
 
 
 @contextmanager
-def slurm_nodes(count: int) -> Iterator[SlurmNodes]:
-    """A SLURM cluster of nodes with one CPU each."""
+def slurm_nodes(count: int, cpuinfo: Path | None = None) -> Iterator[SlurmNodes]:
+    """A SLURM cluster of nodes with one CPU each; with `cpuinfo`, the last one has another processor."""
     for command, package in (("sbatch", "slurm-client"), ("slurmctld", "slurmctld"), ("slurmd", "slurmd")):
         need(command, package)
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
         nodes = SlurmNodes(Path(folder), count)
         try:
-            nodes.start()
+            nodes.start(cpuinfo)
             yield nodes
         finally:
             nodes.stop()

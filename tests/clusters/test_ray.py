@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from cluster_nodes import EPOCHS, GRID, RUNS, descendants, epochs_trained, ray_nodes, states, strangers, weights
+from cluster_nodes import EPOCHS, GRID, RUNS, descendants, epochs_trained, other_cpuinfo, ray_nodes, states, strangers, weights
 from conftest import clean_environment, copy_project, wait_for
 
 SWEEP = ("epochwise", "run", "-m", "hydra/launcher=ray", *GRID)
@@ -72,6 +72,23 @@ def test_ray_ctrl_c_ends_the_runs_as_killed(project, monkeypatch):
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130
         assert statuses(project) == ["KILLED"]
+
+
+@pytest.mark.long
+def test_ray_a_node_with_another_processor_is_refused_by_name_or_mixed(project, tmp_path, monkeypatch):
+    """Needs root, to give a node another /proc/cpuinfo."""
+    with ray_nodes(1, monkeypatch) as nodes:
+        other = nodes.add_other(other_cpuinfo(tmp_path))
+        try:
+            refused = project.run(*SWEEP, "tracking=off", **nodes.environment)
+            mixed = project.ok(*SWEEP, "tracking=off", "sweep.mixed=true", **nodes.environment)
+        finally:
+            other.terminate()
+            other.wait()
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "other has another processor (model name: Zilog Z80, not" in refused.stderr
+    assert mixed.count("done: ") == RUNS and len(weights(project)) == RUNS
+    assert "mixed: the runs are of 2 kinds of processors (" in mixed and "on Zilog Z80" in mixed
 
 
 @pytest.mark.slow

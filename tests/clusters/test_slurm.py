@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from cluster_nodes import EPOCHS, GRID, RUNS, epochs_trained, slurm_nodes, states, strangers, weights
+from cluster_nodes import EPOCHS, GRID, RUNS, epochs_trained, other_cpuinfo, slurm_nodes, states, strangers, weights
 from conftest import clean_environment, copy_project, wait_for
 
 SWEEP = ("epochwise", "run", "-m", "hydra/launcher=slurm", "tracking=off", *GRID)
@@ -76,6 +76,20 @@ def test_slurm_says_why_an_element_failed(project):
         refused = project.run(*LONG[:-1], "seed=7,8", "hydra.launcher.partition=nowhere", **nodes.environment)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "error: srun: " in refused.stderr
     assert "invalid partition" in refused.stderr.lower()
+
+
+@pytest.mark.long
+def test_slurm_a_node_with_another_processor_is_refused_by_name_or_mixed(project, tmp_path):
+    """Needs root, to give a node another /proc/cpuinfo."""
+    with slurm_nodes(2, other_cpuinfo(tmp_path)) as nodes:
+        refused = project.run(*SWEEP, **nodes.environment)
+        mixed = project.ok(*SWEEP, "sweep.mixed=true", **nodes.environment)
+        again = project.ok(*SWEEP, "sweep.mixed=true", **nodes.environment)
+    assert refused.returncode == 1 and "node n2 has another processor (model name: Zilog Z80, not" in refused.stdout
+    assert mixed.count("done: ") == RUNS - 2, "those of the one node are there already"
+    assert "mixed: the runs are of 2 kinds of processors (2 runs on" in mixed and "2 runs on Zilog Z80)" in mixed
+    assert "already finished" in again and "done: " not in again
+    assert len(weights(project)) == RUNS
 
 
 def test_without_slurm_installed_the_launcher_says_so(project, monkeypatch):

@@ -3,6 +3,7 @@
 Address and token of the cluster are Ray's own settings: RAY_ADDRESS, RAY_AUTH_MODE and RAY_AUTH_TOKEN.
 """
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -173,7 +174,7 @@ def _connect() -> None:
         raise InputError(f"RAY_ADDRESS={address}: name HOST:PORT of the cluster, and type the command on a node of it")
     environment = {"env_vars": {"PYTHONPATH": str(Path(epochwise.__file__).parent.parent)}}
     try:
-        ray.init("auto", log_to_driver=False, logging_level="ERROR", runtime_env=environment)
+        ray.init("auto", log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"RAY_ADDRESS={address}" if address else "no RAY_ADDRESS, and none on this machine"
         reason = one_line(error)[:200]
