@@ -9,6 +9,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import RunError, one_line
+from epochwise.common.files import write_text
 from epochwise.common.paths import display_path, find_root, main_root
 from epochwise.common.worker import Worker, stop, wait_for_results
 from epochwise.config.schema import run_setting_keys
@@ -16,7 +17,7 @@ from epochwise.pipeline.directories import state_store
 from epochwise.runs.active_runs import orphans
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.cores import worker_count
-from epochwise.sweeps.directory import finished_runs, log_file
+from epochwise.sweeps.directory import failure_file, finished_runs, log_file
 from epochwise.sweeps.job import free_memory, run_in_worker, warm_up
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.progress import SweepProgress
@@ -35,7 +36,7 @@ POLL_INTERVAL = 1.0  # seconds between two looks at how far the running jobs are
 class SweepExecutor:
     """The jobs of a sweep and the worker processes that run them, `n_jobs` at once; -1 stands for as many as fit.
 
-    Why a job failed is written to sweep.json.
+    Why a job failed is written to its run directory at once, and to sweep.json at the end.
     """
 
     def __init__(
@@ -84,7 +85,11 @@ class SweepExecutor:
                 print(f"already finished: {point.name} ({display_path(finished[point.job].path)})", flush=True)
         store = state_store(cfg)
         missing = [point for point in missing if point.job not in finished]
-        self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
+        try:
+            self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
+        finally:
+            if self.sweep.failures != earlier | refused:
+                self._set_failures(self.sweep.failures)
 
     def publish_if_needed(self) -> None:
         """Bring MLflow up to date with the sweep, if it is tracked and not published as it is now."""
@@ -172,7 +177,9 @@ class SweepExecutor:
     def _end(self, queue: Queue, progress: SweepProgress, job: Job, failure: str) -> None:
         """A job is over; without a `failure` it is done."""
         if failure:
-            self._set_failures(self.sweep.failures | {job.number: failure})
+            # In a file of its own first: sweep.json holds all points, and would be written for each that fails.
+            write_text(failure_file(job.run), failure + "\n")
+            self.sweep = replace(self.sweep, failures=self.sweep.failures | {job.number: failure})
         queue.end(job)
         progress.end(job, failure)
 

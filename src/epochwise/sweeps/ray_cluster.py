@@ -99,7 +99,7 @@ class RayCluster:
             for node in nodes:
                 place = OnNode(node["NodeID"], soft=False)
                 slots.append(Slot(self._actor().options(num_cpus=0, scheduling_strategy=place).remote(*_given()), 0))
-                slots[-1].submit(node["NodeName"], "describe", str(self.probe))
+                slots[-1].submit(node.get("NodeName") or node["NodeManagerAddress"], "describe", str(self.probe))
             ray.wait([slot.reference for slot in slots], num_returns=len(slots), timeout=ANSWER_TIMEOUT)
             return [self._host(slot) for slot in slots]
 
