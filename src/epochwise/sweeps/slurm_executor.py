@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, RunError
 from epochwise.common.files import read_json, write_json
 from epochwise.common.paths import display_path, find_root
 from epochwise.sweeps.directory import failure_file, finished_runs, read_failure
@@ -79,7 +79,7 @@ class SlurmExecutor(SweepExecutor):
         batches = self._batches()
         states = self.slurm.states([content["name"] for content in batches.values()]) if batches else {}
         if states is None:
-            raise InputError("squeue does not answer, so it is not known what of the sweep is at work; try again later")
+            raise RunError("squeue does not answer, so it is not known what of the sweep is at work; try again later")
         wanted, found = {job.number for job in jobs}, dict[int, Element]()
         for path, content in batches.items():
             for index, numbers in enumerate(content["elements"]):
