@@ -1,6 +1,7 @@
 """A sweep on a Ray or SLURM cluster on this host, and a node or the command killed at a random moment: is all right?
 
-    python benchmarks/cluster_kills.py ray|slurm [--rounds 10] [--seed 0] [--source digits|mnist] [--faults none,node,parent]
+    python benchmarks/cluster_kills.py ray|slurm [--rounds 10] [--seed 0] [--source digits|mnist]
+                                       [--faults none,node,parent]
 
 The grid is the 18 jobs of the write-up on 2,000 images of MNIST, or six jobs on digits. Each round is right if every
 job is finished with the weights of a sweep on one machine, after the same command was typed again if it was killed.
@@ -24,8 +25,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from cluster_nodes import RayNodes, SlurmNodes, epochs_trained, ray_nodes, slurm_nodes, states, weights  # noqa: E402
-from conftest import Project, clean_environment  # noqa: E402
+from cluster_nodes import RayNodes, SlurmNodes, epochs_trained, ray_nodes, slurm_nodes, states, weights
+from conftest import Project, clean_environment
 
 GRIDS = {
     "mnist": ("train.epochs=2,4,6,8,10,12", "model.dense_dropout=0.25,0.5,0.75"),
@@ -41,9 +42,11 @@ NODES = 3
 @contextlib.contextmanager
 def cluster(engine: str) -> Iterator[RayNodes | SlurmNodes]:
     """A fresh cluster: killed nodes do not come back."""
-    with pytest.MonkeyPatch.context() as patched:
-        with ray_nodes(NODES, patched) if engine == "ray" else slurm_nodes(NODES) as nodes:
-            yield nodes
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        ray_nodes(NODES, patched) if engine == "ray" else slurm_nodes(NODES) as nodes,
+    ):
+        yield nodes
 
 
 def forget(clone: Path) -> None:
@@ -52,7 +55,7 @@ def forget(clone: Path) -> None:
 
 
 def attempt(project: Project, nodes: RayNodes | SlurmNodes, command: list[str], fault: str, moment: float) -> str:
-    """Run the command, do the fault after `moment` seconds, and type it again if it was killed; returns what it said."""
+    """Run the command, do the fault after `moment` seconds, type it again if it was killed; returns what it said."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": project.path}
     process = subprocess.Popen(command, env=clean_environment() | nodes.environment, **options)
     with contextlib.suppress(subprocess.TimeoutExpired):

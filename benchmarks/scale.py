@@ -202,7 +202,8 @@ def plan(largest: dict, chosen: argparse.Namespace) -> None:
     busy = Counter()
     for second, count in ends.items():
         busy[second // 60] += chosen.requests * count
-    print(f"        in the fullest minute {max(busy.values()) / 60:.1f} a second; a median one {statistics.median(busy.values()) / 60:.1f}")
+    fullest, median = max(busy.values()) / 60, statistics.median(busy.values()) / 60
+    print(f"        in the fullest minute {fullest:.1f} a second; in a median one {median:.1f}")
     print(f"        it bears {chosen.nodes * borne / asked:.0f} nodes" if asked else "")
 
 

@@ -19,7 +19,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from cluster_nodes import USERS, TeamServer, postgres  # noqa: E402
+from cluster_nodes import USERS, TeamServer, postgres
 
 EPOCHS = 3  # requests with metrics of a run
 

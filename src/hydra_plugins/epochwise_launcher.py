@@ -79,7 +79,7 @@ class RayLauncher(EpochwiseLauncher):
     def __init__(self, resources: DictConfig) -> None:
         """`resources` are what each slot needs beside processors."""
         super().__init__(n_jobs=-1)
-        self.resources = dict(resources)
+        self.resources = {str(name): float(much) for name, much in resources.items()}
 
     def executor(self, sweep: "SweepRecord", compose: Callable[[int], DictConfig]) -> "SweepExecutor":
         from epochwise.sweeps.ray_cluster import RayCluster  # in here for their cost

@@ -6,7 +6,18 @@ import subprocess
 import sys
 
 import pytest
-from cluster_nodes import EPOCHS, GRID, RUNS, descendants, epochs_trained, other_cpuinfo, ray_nodes, states, strangers, weights
+from cluster_nodes import (
+    EPOCHS,
+    GRID,
+    RUNS,
+    descendants,
+    epochs_trained,
+    other_cpuinfo,
+    ray_nodes,
+    states,
+    strangers,
+    weights,
+)
 from conftest import clean_environment, copy_project, wait_for
 
 SWEEP = ("epochwise", "run", "-m", "hydra/launcher=ray", *GRID)

@@ -111,7 +111,7 @@ def test_as_many_slots_are_asked_for_as_trajectories_can_use(execute):
 def test_a_job_whose_node_is_lost_runs_again_up_to_three_times(execute, capsys):
     sweep = execute(FakeCluster(1, 1, 1, 1, ends=("dead", "dead", "dead", None)), "seed=0")
     assert not sweep.failures
-    assert capsys.readouterr().out.count("lost: run: its node is gone; it runs again (") == 3
+    assert capsys.readouterr().out.count("lost: seed=0: its node is gone; it runs again (") == 3
     lost = execute(FakeCluster(1, 1, 1, 1, 1, ends=("dead",) * 4), "seed=1")
     assert lost.failures == {0: "its node was lost 4 times (dead)"}
 

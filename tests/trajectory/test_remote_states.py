@@ -75,7 +75,11 @@ def test_a_store_that_is_away_costs_a_warning_for_each_epoch(monkeypatch, capsys
 
 @pytest.mark.parametrize(
     "store, reason",
-    [("nowhere://bucket", "there is no nowhere://"), ("://bucket", "null, a folder, or an URL"), ("''", "null, a fold")],
+    [
+        ("nowhere://bucket", "there is no nowhere://"),
+        ("://bucket", "null, a folder, or an"),
+        ("''", "null, a folder"),
+    ],
 )
 def test_a_store_that_cannot_be_is_refused_before_anything_runs(project, store, reason):
     done = project.cli("run", f"trajectories.store={store}")

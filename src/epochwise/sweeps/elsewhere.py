@@ -27,8 +27,9 @@ def identify_by_hosts(settings: DictConfig, plain: Sequence[str]) -> None:
     if target not in (RAY, SLURM):
         return
     cfg = load(plain)
-    options = OmegaConf.to_container(launcher, resolve=True)
-    assert isinstance(options, dict)
+    settings_of_launcher = OmegaConf.to_container(launcher, resolve=True)
+    assert isinstance(settings_of_launcher, dict)
+    options = {str(key): value for key, value in settings_of_launcher.items()}
     del options["_target_"]
 
     def ask() -> dict[str, dict[str, str]]:

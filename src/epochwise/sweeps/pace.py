@@ -60,7 +60,10 @@ def _pace(store: Store | None, found: list[tuple[RunDirectory, RunRecord]]) -> P
     around = [((record.ended or 0) - (record.started or 0)) / 1000 - record.train_seconds for _, record in finished]
     sizes = [sum(path.stat().st_size for path in run.path.iterdir() if path.is_file()) for run, _ in finished]
     states = [
-        path.stat().st_size for _, record in found[:1] if isinstance(store, Path) for path in (store / record.trajectory).glob("*.npz")
+        path.stat().st_size
+        for _, record in found[:1]
+        if isinstance(store, Path)
+        for path in (store / record.trajectory).glob("*.npz")
     ]
     return Pace(
         len(found),

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.worker import Worker
 from epochwise.sweeps.executor import POLL_INTERVAL, SweepExecutor
-from epochwise.sweeps.host import OF_A_HOST, Host, difference
+from epochwise.sweeps.host import Host, difference
 from epochwise.sweeps.job import free_memory
 from epochwise.sweeps.progress import SweepProgress
 from epochwise.sweeps.ray_cluster import WARM_UP, RayCluster, Slot
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.scheduler import Job, Queue
-from epochwise.trajectory.identity import PROCESS
+from epochwise.trajectory.identity import OF_A_HOST, PROCESS
 
 MAX_AGAIN = 3  # times that a job runs again after its node was lost
 
@@ -75,7 +75,7 @@ class RayExecutor(SweepExecutor):
             of_them = [slot for slot in self.slots if slot.threads == threads and not slot.refused]
             missing = min(trajectories, self.cluster.slots(threads)) - len(of_them)
             for other in [slot for slot in self.slots if slot.idle and slot.threads != threads]:
-                if missing > 0 and left < threads:
+                if missing > 0 and left < threads and not queue.next({other.threads}):
                     left += other.threads
                     self._give_up(other)
             for _ in range(min(missing, int(left // threads))):

@@ -70,7 +70,9 @@ class Slurm:
         command = ["srun", "--quiet", "--ntasks=1", "--input=none", "--job-name=epochwise-host", *self.flags]
         try:
             with locked(probe):
-                printed = _call([*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)])
+                printed = _call(
+                    [*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)]
+                )
         except RunError as error:  # of wrong options, as a rule
             raise InputError(str(error)) from error
         try:

@@ -34,8 +34,8 @@ def log_model(
 ) -> None:
     """Log the Keras file at `path` as the one model of a run, or complete what an earlier attempt has logged.
 
-    If this is the first attempt, `first` are the metrics of step 0 that the run has in MLflow, which the model gets, too;
-    then nothing is asked for. Raises whatever MLflow raises.
+    If this is the first attempt, `first` are the metrics of step 0 that the run has in MLflow; the model gets them,
+    too; then nothing is asked for. Raises whatever MLflow raises.
     """
     if first is not None:
         _log_first(server, experiment_id, run_id, path, image_shape, classes, first)
@@ -120,7 +120,7 @@ def _log_first(
     server.log_metrics(run_id, metrics, model.model_id)
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / NAME
-        ids = {"model_uuid": model.model_id, "run_id": run_id, "model_id": model.model_id}
+        ids: dict[str, Any] = {"model_uuid": model.model_id, "run_id": run_id, "model_id": model.model_id}
         description = Model(artifact_path=model.artifact_location, **ids)
         mlflow.keras.save_model(
             path=str(saved), mlflow_model=description, **_content(load_model(path), image_shape, classes)
@@ -129,7 +129,9 @@ def _log_first(
         artifacts = _artifacts(model)
         files = [file for file in sorted(saved.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
         folders = [file.parent.relative_to(saved).as_posix() for file in files]
-        upload([(file, "" if folder == "." else folder) for file, folder in zip(files, folders, strict=True)], artifacts)
+        upload(
+            [(file, "" if folder == "." else folder) for file, folder in zip(files, folders, strict=True)], artifacts
+        )
     server.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 

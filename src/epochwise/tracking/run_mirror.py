@@ -160,8 +160,7 @@ class RunMirror:
         present = {item.path for folder in folders for item in client.list_artifacts(run_id, folder)}
         hashes = {name: file_digest(path) for name, path in artifacts.items() if path.is_file()}
         lacking = [name for name, sha256 in hashes.items() if logged.get(name) != sha256 or name not in present]
-        files = [(artifacts[name], name.rpartition("/")[0]) for name in lacking]
-        upload(files, _RunArtifacts(self.server, run_id))
+        upload([(artifacts[name], name.rpartition("/")[0]) for name in lacking], _RunArtifacts(self.server, run_id))
         if record.status == FINISHED and self.run.model.is_file():
             name = self.run.model.name
             hashes[name] = file_digest(self.run.model)
@@ -179,8 +178,8 @@ class RunMirror:
                 made.append(Path(scratch) / REPORT)
                 write_bytes(made[1], render(report_of_run(self.run, published)))
             hashes |= {path.name: file_digest(path) for path in made}
-            lacking = [path for path in made if logged.get(path.name) != hashes[path.name] or path.name not in present]
-            upload([(path, "") for path in lacking], _RunArtifacts(self.server, run_id))
+            new = [path for path in made if logged.get(path.name) != hashes[path.name] or path.name not in present]
+            upload([(path, "") for path in new], _RunArtifacts(self.server, run_id))
         if logged != hashes:
             self.server.log(run_id, tags={FILES_TAG: json.dumps(hashes)})
 

@@ -45,8 +45,8 @@ def train(
     """Train for `cfg.train.epochs` and return the network. `report` is called after each epoch, its state being kept.
 
     `report_steps` is called many times an epoch, with the epoch and how many of its steps are done. `store` is the
-    folder or the URL of the state store; with None nothing is reused or kept. Raises RunError if the loss is no longer a finite
-    number, or if the code that trains was edited while this process started.
+    folder or the URL of the state store; with None nothing is reused or kept. Raises RunError if the loss is no longer
+    a finite number, or if the code that trains was edited while this process started.
     """
     check_code()
     parts = segments(parameters(cfg), data.sha256)
