@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -99,6 +100,13 @@ def wait_for(condition: Callable[[], Value], what: str = "the condition", second
             return value
         time.sleep(0.02)
     raise AssertionError(f"{what} did not come true within {seconds:.0f} s")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def clean_environment() -> dict[str, str]:

@@ -50,13 +50,13 @@ PARAMETERS = {
 }
 RUN_SETTINGS = {
     "train": ["reuse"],
-    "trajectories": ["max_gb"],
+    "trajectories": ["store", "max_gb"],
     "tracking": ["enabled", "required", "experiment"],
-    "sweep": ["rerun"],
+    "sweep": ["rerun", "mixed"],
 }
 PRESETS = {
     "experiment": ["fast", "quick", "writeup"],
-    "hydra/launcher": ["parallel", "serial"],
+    "hydra/launcher": ["parallel", "ray", "serial", "slurm"],
     "hydra/sweeper": ["grid", "halving", "random", "tpe"],
     "sweep": ["dropout", "epochs", "grid", "seeds"],
     "tracking": ["mlflow", "off"],

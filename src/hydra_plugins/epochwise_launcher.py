@@ -3,7 +3,7 @@
 Hydra looks for launchers in the package hydra_plugins only. It imports this file whenever it composes a configuration.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
     from epochwise.sweeps.executor import SweepExecutor
+    from epochwise.sweeps.record import SweepRecord
 
 
 class EpochwiseLauncher(Launcher):
@@ -39,13 +40,18 @@ class EpochwiseLauncher(Launcher):
                 self.last.stop_workers()
                 self.last = None
 
+    def executor(self, sweep: "SweepRecord", compose: Callable[[int], DictConfig]) -> "SweepExecutor":
+        """What runs the jobs."""
+        from epochwise.sweeps.executor import SweepExecutor  # in here for its cost
+
+        return SweepExecutor(sweep, self.n_jobs, self.context, compose)
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.master_config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs that are not finished. For Hydra all are completed; sweep.json says which of them failed."""
-        from epochwise.sweeps.executor import SweepExecutor  # in here for its cost
-        from epochwise.sweeps.record import SweepRecord
+        from epochwise.sweeps.record import SweepRecord  # in here for its cost
 
         def compose(number: int) -> DictConfig:
             overrides = list(job_overrides[number - initial_job_idx])
@@ -55,7 +61,7 @@ class EpochwiseLauncher(Launcher):
             return config
 
         sweep = SweepRecord.read(Path(self.master_config.hydra.sweep.dir))
-        executor = SweepExecutor(sweep, self.n_jobs, self.context, compose)
+        executor = self.executor(sweep, compose)
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         if self.keeps_workers:
             if self.last:
@@ -65,3 +71,33 @@ class EpochwiseLauncher(Launcher):
         else:
             executor.execute(numbers)
         return [JobReturn(list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]
+
+
+class RayLauncher(EpochwiseLauncher):
+    """Runs jobs in slots of a Ray cluster."""
+
+    def __init__(self, resources: DictConfig) -> None:
+        """`resources` are what each slot needs beside processors."""
+        super().__init__(n_jobs=-1)
+        self.resources = {str(name): float(much) for name, much in resources.items()}
+
+    def executor(self, sweep: "SweepRecord", compose: Callable[[int], DictConfig]) -> "SweepExecutor":
+        from epochwise.sweeps.ray_cluster import RayCluster  # in here for their cost
+        from epochwise.sweeps.ray_executor import RayExecutor
+
+        return RayExecutor(sweep, RayCluster(self.resources), self.context, compose)
+
+
+class SlurmLauncher(EpochwiseLauncher):
+    """Submits jobs to a SLURM cluster as arrays, and follows them until they are done."""
+
+    def __init__(self, **options: object) -> None:
+        """`options` are those of conf/hydra/launcher/slurm.yaml."""
+        super().__init__(n_jobs=-1)
+        self.options = options
+
+    def executor(self, sweep: "SweepRecord", compose: Callable[[int], DictConfig]) -> "SweepExecutor":
+        from epochwise.sweeps.slurm import Slurm  # in here for their cost
+        from epochwise.sweeps.slurm_executor import SlurmExecutor
+
+        return SlurmExecutor(sweep, Slurm.of(self.options), self.context, compose)

@@ -40,7 +40,7 @@ def completions(*words: str) -> list[str]:
         (["run", "+sw"], ["+sweep="]),
         (["run", "-m", "+sweep=d"], ["+sweep=dropout"]),
         (["run", "experiment", "=", "q"], ["quick"]),  # three words to Bash
-        (["run", "hydra/launcher", ""], ["parallel", "serial"]),
+        (["run", "hydra/launcher", ""], ["parallel", "ray", "serial", "slurm"]),
         (["run", "train.precision=m"], ["train.precision=mixed_bfloat16"]),
         (["run", "train.reuse="], ["train.reuse=true", "train.reuse=false"]),
         (["check", "train.epochs="], ["train.epochs=2"]),

@@ -20,6 +20,7 @@ from epochwise.sweeps import executor
 from epochwise.sweeps.executor import SweepExecutor
 from epochwise.sweeps.grid import make_points
 from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.scheduler import Queue
 
 TOGETHER = 100  # the first seed of runs that wait for each other
 
@@ -196,8 +197,8 @@ def test_a_configuration_that_cannot_be_composed_any_more_fails_its_job_only(swe
 def test_an_interrupt_ends_the_workers_and_leaves_runs_time_to_write_how_they_ended(sweeps, monkeypatch):
     sweep = sweeps.make("seed=4,5")
 
-    def interrupt(_: object, running: list, waiting: list) -> None:
-        if running:
+    def interrupt(_: object, queue: Queue) -> None:
+        if queue.running:
             wait_for((sweep.folder / "0" / "started").exists)
             raise KeyboardInterrupt
 

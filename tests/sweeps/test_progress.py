@@ -10,7 +10,7 @@ from epochwise.common.files import write_json
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps import progress
 from epochwise.sweeps.progress import SweepProgress
-from epochwise.sweeps.scheduler import Job
+from epochwise.sweeps.scheduler import Job, Queue
 
 pytestmark = pytest.mark.usefixtures("bare_project")
 
@@ -23,6 +23,13 @@ def jobs(tmp_path) -> list[Job]:
         Job(number, f"job {number}", RunDirectory(tmp_path / str(number)), 2, epochs, [(key, epochs)], store)
         for number, (key, epochs) in enumerate((("a", 4), ("a", 6), ("b", 6)))
     ]
+
+
+def queue_of(jobs: list[Job], *running: Job) -> Queue:
+    queue = Queue(jobs)
+    for job in running:
+        queue.start(job)
+    return queue
 
 
 def write_record(job: Job, **values) -> None:
@@ -71,11 +78,12 @@ def test_without_a_terminal_a_line_comes_now_and_then(jobs, capsys, monkeypatch)
     shown = SweepProgress(jobs, 1, 2)
     shown.start(jobs[1])
     write_record(jobs[1], epochs_trained=2, epochs_reused=1, train_seconds=20.0)
+    queue = queue_of(jobs, jobs[1])
     with shown.displayed():
-        shown.update(jobs[1:2], [jobs[0], jobs[2]])
+        shown.update(queue)
         assert len(capsys.readouterr().out.splitlines()) == 1, "the plan only"
         monkeypatch.setattr(progress, "PROGRESS_INTERVAL", -1.0)
-        shown.update(jobs[1:2], [jobs[0], jobs[2]])
+        shown.update(queue)
     assert capsys.readouterr().out == (
         "about 60 s left · 1 of 4 done · 1 running · 0 failed · epochs: 2 trained, 1 reused, 12 to train\n"
     )
@@ -85,11 +93,13 @@ def test_a_terminal_shows_how_far_the_sweep_is(jobs, capsys, monkeypatch):
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "150"}.items():
         monkeypatch.setenv(name, value)
     shown = SweepProgress(jobs, 0, 1)
+    queue = queue_of(jobs, jobs[1])
     with shown.displayed():
         shown.start(jobs[1])
-        shown.update(jobs[1:2], [jobs[0], jobs[2]])
+        shown.update(queue)
         shown.end(jobs[1], "")
-        shown.update([], [jobs[0], jobs[2]])
+        queue.end(jobs[1])
+        shown.update(queue)
     printed = capsys.readouterr().out
     assert "0 of 3 done · 1 running · 0 failed" in printed or "1 of 3 done · 0 running · 0 failed" in printed
     assert "done: job 1 · epochs: 0 trained, 0 reused · 0.0 s · 1 of 3" in printed

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from conftest import A_RECORD
@@ -11,6 +12,7 @@ from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
 from epochwise.sweeps.directory import find_sweep, finished_runs, known_sweeps
 from epochwise.sweeps.record import SweepRecord
+from epochwise.trajectory.identity import mixed_fingerprint_of
 
 
 def test_a_sweep_is_found_by_its_id_or_its_folder_or_as_the_latest(tmp_path):
@@ -98,6 +100,16 @@ def test_runs_elsewhere_count_if_they_are_the_same(tmp_path):
     assert finished_runs(tmp_path, alone) == {}, "that run had reused an epoch of another"
     rerun = make_sweep(tmp_path, ["seed"], point(0, seed=0), rerun=True)
     assert finished_runs(tmp_path, rerun) == {}
+
+
+def test_in_a_mixed_sweep_runs_of_other_processors_count_also_if_they_have_ended_early(tmp_path):
+    identity, rule = {"parameters": {"seed": 0}, "processor": {"model name": "a"}}, {"epochs": 9, "patience": 2}
+    mixed = mixed_fingerprint_of(identity | {"processor": {"model name": "b"}}, rule)
+    sweep = make_sweep(tmp_path, ["seed"], replace(point(0, seed=0), fingerprint=mixed), mixed=True)
+    finish(tmp_path / "outputs/day/longer", 0, identity=identity, end_rule=rule | {"patience": 3}, epochs=5)
+    assert finished_runs(tmp_path, sweep) == {}
+    finish(tmp_path / "outputs/day/time", 0, identity=identity, end_rule=rule, epochs=4)
+    assert {job: run.path.name for job, run in finished_runs(tmp_path, sweep).items()} == {0: "time"}
 
 
 def test_a_sweeps_own_run_comes_before_the_same_run_elsewhere(tmp_path):

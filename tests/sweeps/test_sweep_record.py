@@ -52,6 +52,7 @@ def test_a_record_of_version_0_1_is_read(tmp_path):
         # With the parameters that are newer, so that its runs are those of sweeps of today with these values.
         "points": [earlier["points"][0] | {"bracket": 0, "parameters": BEFORE | {"seed": 0, "train.epochs": 2}}],
         "published_digest": "abc",
+        "mixed": False,
         "search": {},
         "search_ended": False,
     }

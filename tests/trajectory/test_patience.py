@@ -13,7 +13,7 @@ from epochwise.pipeline.datasets import prepared_for
 from epochwise.training.history import COLUMNS, History, best_epoch
 from epochwise.trajectory.ending import last_epoch, possible_ends
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
-from epochwise.trajectory.states import StateStore, ends_in_store
+from epochwise.trajectory.states import StateStore, kept_epochs, kept_history, newest_of
 
 
 def made_history(*accuracies: float) -> History:
@@ -161,6 +161,11 @@ def test_a_process_that_waits_needs_no_epoch_beyond_its_end(tmp_path):
         assert state is not None and state.epoch == 4
     with StateStore(tmp_path, identity, 1).turn_to_train(40, patience=1) as state:
         assert state is not None and state.epoch == 3
+
+
+def ends_in_store(store, key, epochs, patience):
+    newest = newest_of(kept_epochs(store, key), epochs)
+    return possible_ends(kept_history(store, key, newest), epochs, patience)
 
 
 def test_states_tell_where_a_run_ends(tmp_path, capsys):

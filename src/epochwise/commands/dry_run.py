@@ -1,6 +1,7 @@
 """`epochwise run … --dry-run`: what would be run, what of it is there, and what it would cost."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -28,5 +29,5 @@ def print_dry_run(typed: Sequence[str], settings: DictConfig) -> None:
         plan = plan_grid(root, opened.sweep, opened.points, store)
     found = paces(root, store, [planned.point for planned in plan.jobs])
     n_jobs = settings.launcher.get("n_jobs", 1)
-    for line in text(plan, found, root, n_jobs, opened.cfg.trajectories.max_gb if store else 0):
+    for line in text(plan, found, root, n_jobs, opened.cfg.trajectories.max_gb if isinstance(store, Path) else 0):
         Terminal().print(line, markup=False)

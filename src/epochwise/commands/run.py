@@ -27,6 +27,7 @@ from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.lineage import code_problem
 from epochwise.sweeps import leaderboard_files
+from epochwise.sweeps.elsewhere import LAUNCHERS, identify_by_hosts
 from epochwise.sweeps.job import run_point
 from epochwise.sweeps.leaderboard import Leaderboard, make_leaderboard
 from epochwise.sweeps.opening import open_command
@@ -37,7 +38,6 @@ from epochwise.tracking.address import check_address, server_name
 from epochwise.tracking.redacted_errors import warn
 
 DRY_RUN = "--dry-run"
-LAUNCHER = "hydra_plugins.epochwise_launcher.EpochwiseLauncher"
 
 
 def run(arguments: list[str]) -> None:
@@ -66,10 +66,9 @@ def run(arguments: list[str]) -> None:
     if parsed.dry_run and not multirun:
         load(parsed.overrides)  # refuses a grid
         print_dry_run([*parsed.overrides, "sweep.rerun=true"], settings)  # it would be run also if there is one like it
-    elif parsed.dry_run:
-        print_dry_run(parsed.overrides, settings)
     elif multirun:
-        _run_sweep(parsed.overrides, settings)
+        identify_by_hosts(settings, plain)
+        (print_dry_run if parsed.dry_run else _run_sweep)(parsed.overrides, settings)
     else:
         _run_one(arguments, parsed.overrides, settings)
 
@@ -112,7 +111,7 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
     problem = code_problem(find_root())  # each run says so in its log
     if problem:
         print(f"note: {problem}", flush=True)
-    folder = sweep.folder
+    folder, ours = sweep.folder, settings.launcher.get("_target_", "").startswith(LAUNCHERS)
     with lock_directory(main_root(), folder):  # the same command, given twice at once, would write the same runs
         if SweepRecord.exists(folder):
             sweep = SweepRecord.read(folder)  # as the process that last worked in it has left it
@@ -121,9 +120,15 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
             conf = find_root() / "conf"
             listed = opened.typed if opened.search else [overrides.written_out(typed, conf) for typed in opened.typed]
             _call_hydra(run_point, ["--multirun", *listed, overrides.as_override("hydra.sweep.dir", str(folder))])
+        except (InputError, RunError, OSError):
+            raise
+        except Exception as error:
+            if ours:
+                raise
+            raise RunError(f"{settings.launcher._target_}: {type(error).__name__}: {one_line(error)}") from error
         finally:
             sweep = SweepRecord.read(folder)
-            if settings.launcher.get("_target_") != LAUNCHER and cfg.tracking.enabled:
+            if not ours and cfg.tracking.enabled:
                 sweep = _publish(sweep)
             leaderboard = make_leaderboard(find_root(), sweep)
             leaderboard_files.write(leaderboard)

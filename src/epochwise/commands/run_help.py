@@ -24,13 +24,16 @@ Presets, the files in conf/:
 
 How to run:
   hydra/launcher=serial|parallel      one job after the other; as many at once as there are cores
+  hydra/launcher=ray|slurm            on a cluster: docs/beyond-one-machine.md
   hydra.launcher.n_jobs=2             with parallel: so many at once
   hydra/sweeper=grid|halving          every point, or the best of each rung; random and tpe draw settings from ranges
   hydra.sweeper.eta=3                 with halving: of so many settings one goes on; hydra.sweeper.keep_ties=false
   hydra.run.dir=outputs/NAME          where a run is written; hydra.sweep.dir=multirun/NAME for a sweep
   tracking=mlflow|off                 log to MLflow or not; tracking.experiment=NAME names the experiment there
   train.reuse=false                   train from nothing, and keep no states
+  trajectories.store=s3://…           where states are kept: a folder or an URL; by default trajectories/
   sweep.rerun=true                    run also the points that are finished
+  sweep.mixed=true                    on hosts with processors of several kinds, each with trajectories of its own
 
 Options:
   -m, --multirun   Run every point of a grid: lists (2,4,6), ranges (range(2,13,2)), presets (experiment=fast,quick).

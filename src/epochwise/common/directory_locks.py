@@ -49,6 +49,8 @@ def internal_folder(root: Path) -> Path:
 
 
 def _directory_lock(root: Path, directory: Path) -> FileLock:
-    """The lock of a directory, named by its absolute path."""
-    name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()
+    """The lock of a directory, named by its path in the project: hosts may have the project in different folders."""
+    resolved, around = directory.resolve(), root.resolve()
+    path = resolved.relative_to(around) if resolved.is_relative_to(around) else resolved
+    name = hashlib.sha256(str(path).encode()).hexdigest()
     return file_lock(internal_folder(root) / f"{name}.folder")

@@ -3,22 +3,26 @@
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from epochwise.common.errors import InputError
+from epochwise.common.hosts import name_in_files
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with the same suffix.
 
-    On success the temporary file is flushed to disk and renamed to `path`; on an exception it is removed.
+    On success the temporary file is flushed to disk and renamed to `path`; on an exception it is removed. No two
+    processes have one temporary path, also if they run on two hosts or in two containers that share the folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{name_in_files()}.{os.getpid()}.{secrets.token_hex(4)}.{path.name}")
     try:
         yield temporary
         with open(temporary, "rb") as written:
@@ -26,6 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_names(name: str) -> re.Pattern[str]:
+    """What the temporary names of a file look like, also those that had no host and no random text before 0.1."""
+    return re.compile(rf"\.(?:[A-Za-z0-9-]+\.)?\d+\.(?:[0-9a-f]{{8}}\.)?{re.escape(name)}")
 
 
 def write_text(path: Path, text: str) -> None:

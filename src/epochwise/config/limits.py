@@ -13,7 +13,7 @@ from epochwise.config.schema import NETWORK, OWN_PARAMETERS, PATIENCE, WRITEUP, 
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adamw", "sgd")
-NULLABLE = ("train.weight_decay", PATIENCE)  # keys that may be null
+NULLABLE = ("train.weight_decay", PATIENCE, "trajectories.store")  # keys that may be null
 OWN_NETWORK = re.compile(r"[^:]+\.py:[^\W\d]\w*")  # FILE.py:FUNCTION
 INT32_MAX = 2**31 - 1  # TensorFlow's stateless random ops take int32 seeds
 MAX_SIDE = 4096  # pixels; ten such images in colour take half a gigabyte
@@ -106,6 +106,8 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "train.augment.zoom", 0 <= augment.zoom < 1, "in [0, 1)"
     yield "train.precision", train.precision in PRECISIONS, " or ".join(PRECISIONS)
     yield "trajectories.max_gb", 0 <= cfg.trajectories.max_gb < math.inf, "a number of 0 or more"
+    problem = _store_problem(cfg.trajectories.store)
+    yield "trajectories.store", not problem, problem
     yield "tracking.experiment", bool(cfg.tracking.experiment.strip()), "a name"
 
 
@@ -118,6 +120,25 @@ def _optimizer_limits(train: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "train.weight_decay", decay is None or 0 <= decay < math.inf, "null or a number of 0 or more"
     yield "train.weight_decay", optimizer != "adam" or not decay, f"0 {by}; adamw is Adam with weight decay"
     yield "train.weight_decay", optimizer != "adamw" or decay != 0, f"above 0 {by}; adam is AdamW without weight decay"
+
+
+def _store_problem(store: str | None) -> str:
+    """What the address of a state store must be, if it is not that; else an empty text."""
+    if store is None or (store.strip() and "://" not in store):
+        return ""
+    protocol = store.partition("://")[0]
+    if not store.strip() or not protocol:
+        return "null, a folder, or an URL"
+    from fsspec import get_filesystem_class  # costs a tenth of a second, and most stores are folders
+
+    try:
+        get_filesystem_class(protocol)
+    except ImportError as error:
+        extra = "pip install 'epochwise[s3]'" if protocol in ("s3", "s3a") else f"install what it names: {error}"
+        return f"an URL whose file system is installed; for {protocol}://, {extra}"
+    except ValueError:
+        return f"null, a folder, or an URL such as s3://bucket/states; there is no {protocol}://"
+    return ""
 
 
 def _is_plain(value: object) -> bool:

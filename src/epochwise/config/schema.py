@@ -102,8 +102,9 @@ class Train(TrainParameters):
 
 @dataclass
 class Trajectories:
-    """The state store."""
+    """The state store: a folder or the URL of one, and how large a folder may grow."""
 
+    store: str | None = MISSING
     max_gb: float = MISSING
 
 
@@ -118,9 +119,10 @@ class Tracking:
 
 @dataclass
 class Sweep:
-    """Whether a sweep also runs the jobs that are finished already."""
+    """Whether a sweep also runs the jobs that are finished already, and whether processors of several kinds run it."""
 
     rerun: bool = MISSING
+    mixed: bool = MISSING
 
 
 @dataclass

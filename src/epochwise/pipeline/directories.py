@@ -11,6 +11,7 @@ from epochwise.common.errors import InputError, one_line
 from epochwise.common.files import find_files
 from epochwise.common.paths import find_root, main_root
 from epochwise.runs.directory import RECORD, RunDirectory
+from epochwise.trajectory.remote_states import Store
 
 PREPARED, MODELS, REPORTS = Path("data/prepared"), Path("models"), Path("reports")  # DVC's outputs, see dvc.yaml
 RUN_FOLDERS = ("outputs", "multirun")  # of `epochwise run` and of sweeps, see conf/config.yaml
@@ -73,6 +74,11 @@ def cache_folder() -> Path:
     return main_root() / "data" / "cache"
 
 
-def state_store(cfg: DictConfig) -> Path | None:
+def state_store(cfg: DictConfig) -> Store | None:
     """Where the states of trainings are kept for all copies of the project; None if `cfg` wants none."""
-    return main_root() / "trajectories" if cfg.train.reuse and cfg.trajectories.max_gb else None
+    if not (cfg.train.reuse and cfg.trajectories.max_gb):
+        return None
+    given = cfg.trajectories.store
+    if given and "://" in given:
+        return str(given)
+    return main_root() / (Path(given).expanduser() if given else "trajectories")

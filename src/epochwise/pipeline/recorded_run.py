@@ -192,22 +192,23 @@ def run_name(overrides: list[str]) -> str:
 
 def _new_record(cfg: DictConfig, data: PreparedData, lineage: Lineage, name: str, sweep_id: str) -> RunRecord:
     values, token = parameters(cfg), uuid.uuid4().hex
-    identity = segments(values, data.sha256)[-1].identity
+    segment = segments(values, data.sha256)[-1]
     return RunRecord(
         run_id=token,
         token=token,
         name=name,
         experiment=cfg.tracking.experiment,
         fingerprint=fingerprint(values, data.sha256),
-        trajectory=trajectory_key(identity),
+        trajectory=trajectory_key(segment.identity),
         data_sha256=data.sha256,
         epochs=cfg.train.epochs,
+        end_rule=segment.end_rule,
         status=RUNNING,
         started=now(),
         git_commit=lineage.git_commit,
         git_dirty=lineage.git_dirty,
         git_problem=lineage.git_problem,
         git_diff=hashlib.sha256(lineage.git_diff).hexdigest() if lineage.git_diff else None,
-        identity=identity,
+        identity=segment.identity,
         mlflow=describe_run(cfg, lineage, data, sweep_id),
     )

@@ -33,7 +33,8 @@ def run_configuration(
     check_data(cfg)
     print(_plan(cfg, directory), flush=True)
     data = prepared_for(cfg)
-    if expected_fingerprint and expected_fingerprint != fingerprint(parameters(cfg), data.sha256):
+    identified = fingerprint(parameters(cfg), data.sha256, cfg.sweep.mixed)
+    if expected_fingerprint and expected_fingerprint != identified:
         raise RunError("code, libraries or data were changed while the sweep ran; start it again")
     run = RunDirectory(directory)
     print(describe_data(data), *describe_changes(data), sep="\n", flush=True)

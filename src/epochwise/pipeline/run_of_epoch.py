@@ -5,6 +5,7 @@ that of the run with `train.epochs=N`, and all that is to be done is to evaluate
 """
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -23,7 +24,7 @@ from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.trajectory.identity import Identity, fingerprint, segments, trajectory_key
-from epochwise.trajectory.states import StateStore, newest_epoch
+from epochwise.trajectory.remote_states import kept_epochs, open_states
 
 EPOCHS, COOLDOWN = "train.epochs", "train.cooldown_epochs"
 PARTS = {  # of an identity that another checkout, environment or machine may have otherwise
@@ -110,10 +111,11 @@ def _check_identity(record: RunRecord, wanted: Identity, values: dict[str, Any])
 def _check_state(cfg: DictConfig, identity: Identity, epoch: int, wanted: dict[str, Any]) -> None:
     """Raise InputError unless the undamaged state of an epoch is in the store. From now on it counts as used."""
     store = state_store(cfg)
-    kept = store and newest_epoch(store, trajectory_key(identity), epoch) == epoch
-    state = StateStore(store, identity, cfg.trajectories.max_gb).newest(epoch) if store and kept else None
+    kept = store and epoch in kept_epochs(store, trajectory_key(identity))
+    state = open_states(store, identity, cfg.trajectories.max_gb).newest(epoch) if store and kept else None
     if state is None or state.epoch != epoch:
-        where = f"{display_path(store)} has" if store else "trajectories.max_gb=0 keeps"
+        named = display_path(store) if isinstance(store, Path) else store
+        where = f"{named} has" if named else "trajectories.max_gb=0 keeps"
         raise InputError(
             f"{where} no state of epoch {epoch} of this training, so it would have to be trained; "
             f"{_train_it(wanted)} does that"

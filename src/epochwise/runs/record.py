@@ -23,7 +23,8 @@ REQUIRED_TYPES: dict[str, Any] = {  # of the keys that every run.json has, also 
 OPTIONAL_TYPES: dict[str, Any] = {  # of the keys that earlier versions did not write
     **dict.fromkeys(("token", "name", "failure", "git_problem"), str),
     **dict.fromkeys(("model_sha256", "git_diff"), (str, NoneType)),
-    **{"started": (int, NoneType), "ended": (int, NoneType), "git_dirty": (bool, NoneType), "mlflow": dict},
+    **{"started": (int, NoneType), "ended": (int, NoneType), "git_dirty": (bool, NoneType)},
+    **dict.fromkeys(("end_rule", "mlflow"), dict),
 }
 SHOWN_TYPES: dict[str, dict[str, Any]] = {  # of what MLflow shows, by where it stands in the record
     "mlflow": {"params": dict, "tags": dict, "dataset": dict},
@@ -59,6 +60,7 @@ class RunRecord:
     model_sha256: str | None = None  # of model.keras
     data_sha256: str
     epochs: int  # that the run consists of; until its training has finished, the most that it may
+    end_rule: dict[str, int] = field(default_factory=dict)  # see `trajectory.identity.Segment`; none before 0.1
     epochs_trained: int = 0
     epochs_reused: int = 0
     steps_trained: int = 0

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, one_line
 from epochwise.common.files import find_files
 from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
-from epochwise.runs.record import RunRecord
+from epochwise.runs.record import FAILED, RunRecord
 from epochwise.sweeps.record import RECORD, Point, SweepRecord
+from epochwise.trajectory.identity import mixed_fingerprint_of
 
 MAX_NAMED = 5  # sweeps in a message
 
@@ -79,10 +80,11 @@ def ended_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None = 
     for run in own if sweep.rerun else chain(own, run_directories(root)):
         if not missing:
             break
-        record = _ended_record(run, missing, sweep)
-        if record:
-            (diverged if record.diverged else finished)[record.fingerprint] = run
-            missing.remove(record.fingerprint)
+        ended = _ended_run(run, missing, sweep)
+        if ended:
+            fingerprint, record = ended
+            (diverged if record.diverged else finished)[fingerprint] = run
+            missing.remove(fingerprint)
     return EndedRuns(_by_job(points, finished), _by_job(points, diverged))
 
 
@@ -91,12 +93,28 @@ def log_file(run: RunDirectory) -> Path:
     return run.path / "run.log"
 
 
+def failure_file(run: RunDirectory) -> Path:
+    """Why a job failed that runs without a parent: in its own file, since many such jobs end at once."""
+    return run.path / "failure.txt"
+
+
+def read_failure(run: RunDirectory) -> str:
+    """Why the job of this run directory failed, in one line, as far as the directory says; else an empty text."""
+    with suppress(OSError, ValueError):
+        return one_line(failure_file(run).read_text(encoding="utf-8")) or FAILED
+    with suppress(InputError):
+        record = run.read_record()
+        if record.status == FAILED:
+            return one_line(record.reason) or FAILED
+    return ""
+
+
 def _by_job(points: Iterable[Point], found: Mapping[str, RunDirectory]) -> dict[int, RunDirectory]:
     return {point.job: found[key] for point in points if (key := point.fingerprint) and key in found}
 
 
-def _ended_record(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> RunRecord | None:
-    """The record of a run that need not be run for the sweep, if its fingerprint is `wanted`.
+def _ended_run(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> tuple[str, RunRecord] | None:
+    """The fingerprint and the record of a run that need not be run for the sweep, if it is `wanted`.
 
     Without `reuse`, a run that reused epochs does not count.
     run.json is read first: most runs are others, and to check that a run is complete takes several times as long.
@@ -105,6 +123,10 @@ def _ended_record(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> Ru
         record = run.read_record()
     except InputError:
         return None
-    if record.fingerprint not in wanted or (record.epochs_reused and not sweep.reuse):
+    fingerprint = record.fingerprint
+    if sweep.mixed:
+        fingerprint = mixed_fingerprint_of(record.identity, record.end_rule or {"epochs": record.epochs})
+    if fingerprint not in wanted or (record.epochs_reused and not sweep.reuse):
         return None
-    return record if record.diverged and sweep.search else run.read_complete()
+    ended = record if record.diverged and sweep.search else run.read_complete()
+    return (fingerprint, ended) if ended else None

@@ -12,6 +12,7 @@ from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.scheduler import (
     Epochs,
     Job,
+    StoreView,
     distinct,
     may_end_early,
     missing_epochs,
@@ -20,6 +21,7 @@ from epochwise.sweeps.scheduler import (
     untrained,
 )
 from epochwise.sweeps.search import Proposer, Search, batches
+from epochwise.trajectory.remote_states import Store
 
 Bounds = tuple[int, int]  # at least, at most
 
@@ -73,25 +75,27 @@ class DryRun:
         return known + sum(runs[0] for runs in later), known + sum(runs[1] for runs in later)
 
 
-def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Path | None) -> DryRun:
+def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Store | None) -> DryRun:
     """What running these points of a sweep would do. `store` is None if runs reuse no states."""
     ended = ended_runs(root, sweep, points)
     needed = distinct([point for point in points if point.job not in ended])
     jobs = {point.job: Job.of(point, sweep.run_directory(point), store) for point in needed}
-    needed_by = {number: untrained(job) for number, job in jobs.items()}
-    own, sure = own_epochs(needed_by), Epochs().union(*map(surely_untrained, jobs.values()))
+    view = StoreView(whole=True)
+    needed_by = {number: untrained(job, view) for number, job in jobs.items()}
+    own, sure = own_epochs(needed_by), Epochs().union(*(surely_untrained(job, view) for job in jobs.values()))
     planned = []
     for point in points:
         job = jobs.get(point.job)
         if job is None:
             planned.append(PlannedJob(point, ended.finished.get(point.job), ended.diverged.get(point.job)))
             continue
-        missing, there = len(needed_by[point.job]), job.ends[1] - len(needed_by[point.job])
-        planned.append(PlannedJob(point, None, None, job, there, missing, own[point.job], may_end_early([job])))
+        missing, (_, end) = len(needed_by[point.job]), view.ends(job)
+        early = may_end_early([job], view)
+        planned.append(PlannedJob(point, None, None, job, end - missing, missing, own[point.job], early))
     return DryRun(planned, len(sure))
 
 
-def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer, store: Path | None) -> DryRun:
+def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer, store: Store | None) -> DryRun:
     """What going on with a search would do, as far as it is decided, and bounds for what is not."""
     known = list(batches(root, sweep, search, proposer))
     points = [point for batch in known for point in batch]
@@ -116,13 +120,13 @@ class Cost:
 
 
 def _rungs_above(
-    root: Path, sweep: SweepRecord, search: Search, batch: Sequence[Point], settings: int, store: Path | None
+    root: Path, sweep: SweepRecord, search: Search, batch: Sequence[Point], settings: int, store: Store | None
 ) -> list[LaterRung]:
     """The rungs above a batch of a bracket that has as many `settings` on its first rung."""
     current = batch[0].parameters[RUNG_KEY]
     numbers = itertools.count(len(sweep.points) + len(batch))  # that no job of the sweep has
     above = {
-        epochs: [on_rung(point, epochs, next(numbers)) for point in batch if point.data_sha256]
+        epochs: [on_rung(sweep, point, epochs, next(numbers)) for point in batch if point.data_sha256]
         for epochs in search.rungs
         if epochs > current
     }
@@ -143,7 +147,7 @@ def _rungs_above(
     return later
 
 
-def _unknown_bracket(search: Search, settings: int, seeds: int, store: Path | None) -> list[LaterRung]:
+def _unknown_bracket(search: Search, settings: int, seeds: int, store: Store | None) -> list[LaterRung]:
     """The rungs of a bracket whose settings are not known yet."""
     later, before = [], 0
     for number, epochs in enumerate(search.rungs):
@@ -165,7 +169,7 @@ def _later(search: Search, epochs: int, settings: int, costs: Sequence[Cost]) ->
     return LaterRung(epochs, (least, most), runs, to_train)
 
 
-def _epochs_needed(ended: EndedRuns, points: Sequence[Point], store: Path | None) -> Epochs:
+def _epochs_needed(ended: EndedRuns, points: Sequence[Point], store: Store | None) -> Epochs:
     """The epochs of which there is no state, for those of the runs that have not ended."""
     needed: Epochs = set()
     for point in points:

@@ -9,6 +9,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import RunError, one_line
+from epochwise.common.files import write_text
 from epochwise.common.paths import display_path, find_root, main_root
 from epochwise.common.worker import Worker, stop, wait_for_results
 from epochwise.config.schema import run_setting_keys
@@ -16,13 +17,13 @@ from epochwise.pipeline.directories import state_store
 from epochwise.runs.active_runs import orphans
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.cores import worker_count
-from epochwise.sweeps.directory import EndedRuns, ended_runs, log_file
+from epochwise.sweeps.directory import EndedRuns, ended_runs, failure_file, log_file
 from epochwise.sweeps.job import free_memory, run_in_worker, warm_up
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.progress import SweepProgress
 from epochwise.sweeps.publication import NOT_PUBLISHED, connect_and_publish
 from epochwise.sweeps.record import Point, SweepRecord
-from epochwise.sweeps.scheduler import Job, distinct, next_job
+from epochwise.sweeps.scheduler import Job, Queue, distinct
 from epochwise.sweeps.table import digest
 from epochwise.tracking.address import server_name, store_exists
 from epochwise.tracking.download import fetch_finished
@@ -35,7 +36,7 @@ POLL_INTERVAL = 1.0  # seconds between two looks at how far the running jobs are
 class SweepExecutor:
     """The jobs of a sweep and the worker processes that run them, `n_jobs` at once; -1 stands for as many as fit.
 
-    Why a job failed is written to sweep.json.
+    Why a job failed is written to its run directory at once, and to sweep.json at the end.
     """
 
     def __init__(
@@ -79,10 +80,10 @@ class SweepExecutor:
             job: failure for job, failure in self.sweep.failures.items() if job not in numbers or job in ended.diverged
         }
         self._set_failures(kept | refused)
-        self.size = worker_count(self.n_jobs, [point.parameters["train.threads"] for point in missing])
+        self.size = self._count_workers([point.parameters["train.threads"] for point in missing])
         if missing:
             self._warm_up(cfg.tracking.enabled)
-            if cfg.tracking.enabled and self.sweep.reuse and not cfg.sweep.rerun and store_exists(main_root()):
+            if self._may_fetch(cfg):
                 finished |= self._fetch(missing, cfg.tracking.experiment)
         for point in points:
             if point.job in finished:
@@ -91,7 +92,11 @@ class SweepExecutor:
                 print(f"diverged before: {point.name} ({display_path(diverged[point.job].path)})", flush=True)
         store = state_store(cfg)
         missing = [point for point in missing if point.job not in finished]
-        self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
+        try:
+            self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
+        finally:
+            if self.sweep.failures != kept | refused:
+                self._set_failures(self.sweep.failures)
 
     def publish_if_needed(self) -> None:
         """Bring MLflow up to date with the sweep, if it is tracked and not published as it is now."""
@@ -101,6 +106,15 @@ class SweepExecutor:
 
     def stop_workers(self) -> None:
         stop(self.workers)
+
+    def _may_fetch(self, cfg: DictConfig) -> bool:
+        """Whether MLflow may have runs of the sweep. It knows runs by the fingerprints of their own processors only."""
+        wanted = self.sweep.reuse and not cfg.sweep.rerun and not cfg.sweep.mixed
+        return bool(cfg.tracking.enabled and wanted and store_exists(main_root()))
+
+    def _count_workers(self, threads: Sequence[int]) -> int:
+        """How many workers there may be for jobs that compute with these numbers of threads."""
+        return worker_count(self.n_jobs, threads)
 
     def _set_failures(self, failures: dict[int, str]) -> None:
         self.sweep = replace(self.sweep, failures=failures).write()
@@ -116,50 +130,65 @@ class SweepExecutor:
     def _fetch(self, points: Sequence[Point], experiment: str) -> dict[int, RunDirectory]:
         """The runs of `points` that are finished in MLflow only, downloaded from there."""
         wanted = {str(point.fingerprint): self.sweep.run_directory(point).path for point in points}
-        worker = self._new_worker()
-        worker.submit("fetch", fetch_in_worker, experiment, wanted)
-        fetched = self._result(worker, "runs that are finished in MLflow only are run again") or {}
-        stop([worker])
-        self._forget(worker)
+        worker = Worker(after_task=free_memory)
+        try:
+            worker.submit("fetch", fetch_in_worker, experiment, wanted)
+            fetched = self._result(worker, "runs that are finished in MLflow only are run again") or {}
+        finally:
+            stop([worker])
         return {point.job: self.sweep.run_directory(point) for point in points if point.fingerprint in fetched}
 
     def _run(self, jobs: Sequence[Job], finished: int) -> None:
-        progress, waiting = SweepProgress(jobs, finished, self.size), list(jobs)
+        progress, queue = SweepProgress(jobs, finished, self.size), Queue(jobs)
         with progress.displayed():
-            while waiting or self._running():
-                while self._has_room() and (job := next_job(waiting, self._running())):
-                    waiting.remove(job)
+            while queue.waiting or queue.running:
+                while job := self._next_job(queue):
+                    queue.start(job)
                     progress.start(job)
-                    self._start(job, progress)
-                progress.update(self._running(), waiting)
-                for worker in wait_for_results(self.workers, POLL_INTERVAL):
-                    self._end(worker, progress)
+                    failure = self._start(job)
+                    if failure:
+                        self._end(queue, progress, job, failure)
+                progress.update(queue)
+                for worker in self._wait(POLL_INTERVAL):
+                    self._take_result(worker, queue, progress)
 
-    def _start(self, job: Job, progress: SweepProgress) -> None:
+    def _next_job(self, queue: Queue) -> Job | None:
+        """The job to start now; None if no worker is free, or each job would wait for a running one."""
+        return queue.next() if self._has_room() else None
+
+    def _wait(self, seconds: float) -> Sequence[Worker]:
+        """The workers that have a result, after waiting at most `seconds` for the first one."""
+        return wait_for_results(self.workers, seconds)
+
+    def _start(self, job: Job) -> str:
+        """Give a job to a worker; returns why it cannot be run, if so."""
         try:
             cfg = self.composed.pop(job.number, None) or self.compose(job.number)
         except Exception as error:  # Hydra's, OmegaConf's and the YAML parser's, if a file in conf/ was changed
-            self._fail(job, f"its configuration cannot be composed any more: {one_line(error)}", progress)
-            return
+            return f"its configuration cannot be composed any more: {one_line(error)}"
         changed = [key for key, value in self.settings.items() if OmegaConf.select(cfg, key) != value]
         if changed:
-            self._fail(job, f"{', '.join(changed)}: changed in conf/ while the sweep ran; start it again", progress)
-            return
+            return f"{', '.join(changed)}: changed in conf/ while the sweep ran; start it again"
+        self._submit(job, cfg)
+        return ""
+
+    def _submit(self, job: Job, cfg: DictConfig) -> None:
         self._idle_worker(job.threads).submit(job, run_in_worker, self.context, cfg, log_file(job.run))
 
-    def _end(self, worker: Worker, progress: SweepProgress) -> None:
+    def _take_result(self, worker: Worker, queue: Queue, progress: SweepProgress) -> None:
         job, result = worker.task, worker.result()
         if not result.alive:
             self._forget(worker)
-        if not isinstance(job, Job):
-            return
-        if result.failure:
-            self._fail(job, result.failure, progress)
-        else:
-            progress.end(job, "")
+        if isinstance(job, Job):
+            self._end(queue, progress, job, result.failure)
 
-    def _fail(self, job: Job, failure: str, progress: SweepProgress) -> None:
-        self._set_failures(self.sweep.failures | {job.number: failure})
+    def _end(self, queue: Queue, progress: SweepProgress, job: Job, failure: str) -> None:
+        """A job is over; without a `failure` it is done."""
+        if failure:
+            # In a file of its own first: sweep.json holds all points, and would be written for each that fails.
+            write_text(failure_file(job.run), failure + "\n")
+            self.sweep = replace(self.sweep, failures=self.sweep.failures | {job.number: failure})
+        queue.end(job)
         progress.end(job, failure)
 
     def _is_published(self) -> bool:
@@ -170,11 +199,14 @@ class SweepExecutor:
         return self.sweep.published_digest == digest(make_leaderboard(find_root(), self.sweep))
 
     def _publish(self) -> None:
-        idle = (worker for worker in self.workers if worker.idle and worker.process.is_alive())
-        worker = next(idle, None) or self._new_worker()
+        worker = self._worker_for_publishing()
         worker.submit("publish", connect_and_publish, self.sweep)
         self.sweep = self._result(worker, NOT_PUBLISHED) or self.sweep.unpublished()
         self.sweep.write()
+
+    def _worker_for_publishing(self) -> Worker:
+        idle = (worker for worker in self.workers if worker.idle and worker.process.is_alive())
+        return next(idle, None) or self._new_worker()
 
     def _result(self, worker: Worker, outcome: str) -> Any:  # noqa: ANN401
         """What the worker's task returned. If it failed, print a warning that says what follows, and return None."""
@@ -182,9 +214,6 @@ class SweepExecutor:
         if result.failure:
             warn(RunError(result.failure), outcome)
         return result.value
-
-    def _running(self) -> list[Job]:
-        return [worker.task for worker in self.workers if isinstance(worker.task, Job)]
 
     def _has_room(self) -> bool:
         return len(self.workers) < self.size or any(worker.idle for worker in self.workers)

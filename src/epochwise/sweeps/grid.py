@@ -68,7 +68,7 @@ def make_points(jobs: Sequence[Sequence[str]]) -> tuple[DictConfig, list[Point]]
         if key not in data:
             data[key] = _prepare(cfg)
         sha256, refused = data[key]
-        identified = fingerprint(values[number], sha256) if sha256 else None
+        identified = fingerprint(values[number], sha256, cfg.sweep.mixed) if sha256 else None
         points.append(Point(number, names[number], list(typed), values[number], identified, sha256, refused))
     return configs[0], points
 

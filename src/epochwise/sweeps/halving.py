@@ -76,10 +76,11 @@ def kept(settings: int, eta: int, rung: int) -> int:
     return max(1, settings // eta**rung)
 
 
-def on_rung(point: Point, epochs: int, job: int) -> Point:
+def on_rung(sweep: SweepRecord, point: Point, epochs: int, job: int) -> Point:
     """The point of the same setting and seed on another rung. `job` is its number. The point's data is prepared."""
     parameters = point.parameters | {RUNG_KEY: epochs}
-    return replace(point, job=job, parameters=parameters, fingerprint=fingerprint(parameters, str(point.data_sha256)))
+    identified = fingerprint(parameters, str(point.data_sha256), sweep.mixed)
+    return replace(point, job=job, parameters=parameters, fingerprint=identified)
 
 
 def unfinished(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> list[Point]:

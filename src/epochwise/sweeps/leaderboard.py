@@ -16,9 +16,9 @@ from epochwise.common.paths import display_path
 from epochwise.config.schema import PATIENCE
 from epochwise.report.content import has_patience
 from epochwise.runs.directory import RunDirectory
-from epochwise.runs.record import FAILED, RunRecord
+from epochwise.runs.record import RunRecord
 from epochwise.sweeps.beside_best import BesideBest, compare_with_best
-from epochwise.sweeps.directory import ended_runs, log_file
+from epochwise.sweeps.directory import ended_runs, log_file, read_failure
 from epochwise.sweeps.halving import RUNG_KEY, Decision, dropped_settings, setting_key
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.regret import Regret, regrets
@@ -216,8 +216,8 @@ def _rank(result: Result) -> tuple[float, float]:
 def _failures(sweep: SweepRecord, unfinished: Sequence[Point], diverged: Mapping[int, RunDirectory]) -> dict[int, str]:
     """Why points failed, by job, and where the log is.
 
-    The reason stands in sweep.json; a run of another launcher than ours is only marked as FAILED in its run.json. A run
-    of a search that diverged may lie in another sweep's directory.
+    The reason stands in sweep.json; that of a run which another launcher than ours or a SLURM cluster has run, in its
+    own directory. A run of a search that diverged may lie in another sweep's directory.
     """
     points = {point.job: point for point in sweep.points}
     of_run = {points[job].fingerprint: reason for job, reason in sweep.failures.items() if job in points}
@@ -225,10 +225,9 @@ def _failures(sweep: SweepRecord, unfinished: Sequence[Point], diverged: Mapping
     reasons = {}
     for point in unfinished:
         # Of points that are the same run only the first is run, so its failure is theirs.
-        reason = sweep.failures.get(point.job) or of_run.get(point.fingerprint)
         run = diverged.get(point.job) or sweep.run_directory(point)
-        if reason or run.status() == FAILED:
+        reason = sweep.failures.get(point.job) or of_run.get(point.fingerprint) or read_failure(run)
+        if reason:
             log = log_file(run)
-            reason = reason or run.read_record().reason or FAILED
             reasons[point.job] = reason + (f" (log: {display_path(log)})" if log.is_file() else "")
     return reasons

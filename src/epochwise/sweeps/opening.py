@@ -75,8 +75,8 @@ def open_sweep(
     if not cfg.sweep.rerun:
         earlier = in_folder if typed_folder else [sweep for sweep in known_sweeps(find_root()) if not sweep.rerun]
         for sweep in earlier:
-            same = (sweep.experiment, sweep.reuse, sweep.search) == (cfg.tracking.experiment, reuse, searched)
-            if same and (searched or _same(sweep.points, points)):
+            same = (sweep.experiment, sweep.reuse, sweep.mixed) == (cfg.tracking.experiment, reuse, cfg.sweep.mixed)
+            if same and sweep.search == searched and (searched or _same(sweep.points, points)):
                 print(f"continuing sweep {sweep.id}", flush=True)
                 return sweep
     if in_folder:
@@ -91,6 +91,7 @@ def open_sweep(
         validates_on_test=not all(point.parameters["prepare.validation_size"] for point in points),
         reuse=reuse,
         rerun=cfg.sweep.rerun,
+        mixed=cfg.sweep.mixed,
         search=searched,
     )
 

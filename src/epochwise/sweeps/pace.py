@@ -15,6 +15,7 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import PROCESS
+from epochwise.trajectory.remote_states import Store
 
 MAX_RUNS = 20  # of one kind that are looked at, the latest
 SAME_PACE = (
@@ -34,7 +35,7 @@ class Pace:
     state: int | None  # bytes of a state
 
 
-def paces(root: Path, store: Path | None, points: Iterable[Point]) -> dict[str, Pace]:
+def paces(root: Path, store: Store | None, points: Iterable[Point]) -> dict[str, Pace]:
     """The pace of each kind of run among `points` of which there are runs, see `kind`."""
     wanted = {kind(point.parameters, point.data_sha256) for point in points}
     samples: dict[str, list[tuple[RunDirectory, RunRecord]]] = {}
@@ -58,12 +59,15 @@ def kind(parameters: Mapping[str, Any], data_sha256: str | None) -> str:
     return json.dumps([data_sha256, decisive])
 
 
-def _pace(store: Path | None, found: list[tuple[RunDirectory, RunRecord]]) -> Pace:
+def _pace(store: Store | None, found: list[tuple[RunDirectory, RunRecord]]) -> Pace:
     finished = [(run, record) for run, record in found if record.status == FINISHED and record.started and record.ended]
     around = [((record.ended or 0) - (record.started or 0)) / 1000 - record.train_seconds for _, record in finished]
     sizes = [sum(path.stat().st_size for path in run.path.iterdir() if path.is_file()) for run, _ in finished]
     states = [
-        path.stat().st_size for _, record in found[:1] if store for path in (store / record.trajectory).glob("*.npz")
+        path.stat().st_size
+        for _, record in found[:1]
+        if isinstance(store, Path)
+        for path in (store / record.trajectory).glob("*.npz")
     ]
     return Pace(
         len(found),

@@ -1,7 +1,7 @@
 """What is printed while a sweep runs: a line for each job that ends, and how far the sweep is."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -12,7 +12,7 @@ from epochwise.common.terminal import Terminal
 from epochwise.common.wording import counted, duration
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.directory import log_file
-from epochwise.sweeps.scheduler import Job, count_untrained, may_end_early
+from epochwise.sweeps.scheduler import Job, Queue, StoreView, count_untrained, may_end_early
 
 PROGRESS_INTERVAL = 60.0  # seconds between progress lines when stdout is not a terminal
 
@@ -59,22 +59,22 @@ class SweepProgress:
         count = f"{self.done + self.failed + self.finished} of {self.total}"
         self.console.print(f"{text} · {count}", markup=False)
 
-    def update(self, running: Collection[Job], waiting: Collection[Job]) -> None:
+    def update(self, queue: Queue) -> None:
         """Bring the line up to date, or print one if it is time. Called about once a second."""
         if self.on_terminal:
             done = self.done + self.failed
-            self.bar.update(self.task, completed=done, description=self._line(running, waiting))
-        elif running and time.monotonic() > self.last_line + PROGRESS_INTERVAL:
-            print(self._line(running, waiting), flush=True)
+            self.bar.update(self.task, completed=done, description=self._line(queue))
+        elif queue.running and time.monotonic() > self.last_line + PROGRESS_INTERVAL:
+            print(self._line(queue), flush=True)
             self.last_line = time.monotonic()
 
-    def _line(self, running: Collection[Job], waiting: Collection[Job]) -> str:
+    def _line(self, queue: Queue) -> str:
+        running = queue.running
         records = [record for record in (*self.ended, *map(self._record, running)) if record]
         trained = sum(record.epochs_trained for record in records)
         reused = sum(record.epochs_reused for record in records)
-        untrained = count_untrained([*running, *waiting])
-        seconds = self._seconds_left(records, untrained, len(running) + len(waiting))
-        at_most = _at_most([*running, *waiting])
+        untrained, at_most = queue.count_untrained(), _at_most(queue.may_end_early())
+        seconds = self._seconds_left(records, untrained, len(running) + len(queue.waiting))
         estimate = "" if seconds is None else f"{at_most}about {_time_left(seconds)} left · "
         return (
             f"{estimate}{self.done + self.finished} of {self.total} done · {len(running)} running · "
@@ -101,19 +101,20 @@ class SweepProgress:
 
 def _plan(jobs: Sequence[Job], finished: int, workers: int) -> str:
     """A sentence on what is going to be run."""
-    total, alone = len(jobs) + finished, sum(job.ends[1] for job in jobs)
+    total, view = len(jobs) + finished, StoreView(whole=True)
     runs = counted(total, "run")
     if not jobs:
         return f"{runs}, already finished"
-    untrained, on = count_untrained(jobs), f"on {counted(workers, 'worker')}"
+    untrained, alone = count_untrained(jobs, view), sum(view.ends(job)[1] for job in jobs)
+    at_most, on = _at_most(may_end_early(jobs, view)), f"on {counted(workers, 'worker')}"
     sharing = f" ({alone} if no epochs were shared)" if alone != untrained else ""
     what = f", {finished} of them already finished; {len(jobs)} to run {on}" if finished else f" {on}"
-    return f"{runs}{what}: {_at_most(jobs)}{counted(untrained, 'epoch')} to train{sharing}"
+    return f"{runs}{what}: {at_most}{counted(untrained, 'epoch')} to train{sharing}"
 
 
-def _at_most(jobs: Iterable[Job]) -> str:
+def _at_most(early: bool) -> str:
     """What stands before a number of epochs or seconds if the patience of a job may spare some of them."""
-    return "at most " if may_end_early(jobs) else ""
+    return "at most " if early else ""
 
 
 def _time_left(seconds: float) -> str:

@@ -20,7 +20,7 @@ POINT_TYPES: dict[str, Any] = {  # of the keys that every point in sweep.json ha
 }
 SWEEP_TYPES: dict[str, Any] = {  # of the other keys in sweep.json
     **dict.fromkeys(("id", "command", "experiment", "link", "published", "published_digest"), str),
-    **dict.fromkeys(("validates_on_test", "reuse", "rerun", "search_ended"), bool),
+    **dict.fromkeys(("validates_on_test", "reuse", "rerun", "mixed", "search_ended"), bool),
     **{"varied": list, "points": list, "failures": dict, "changed": int, "search": dict},
 }
 
@@ -52,6 +52,7 @@ class SweepRecord:
     validates_on_test: bool
     reuse: bool  # whether runs reuse each other's epochs; if not, only runs that reused none count as finished
     rerun: bool = False  # whether only runs in the sweep's own run directories count as finished
+    mixed: bool = False  # whether a run counts on whatever processor; then fingerprints are `mixed_fingerprint`s
     failures: dict[int, str] = field(default_factory=dict)  # why a job failed, by its number
     link: str = ""  # to the sweep's runs in MLflow, once they are there
     published: str = ""  # the tracking server that has the sweep
@@ -94,7 +95,8 @@ class SweepRecord:
         path = folder / RECORD
         content = read_json(path)
         # Until version 0.1 `published_digest` was called `told`, and the time was that of the file.
-        optional = {"rerun": False, "failures": {}, "link": "", "published": "", "search": {}, "search_ended": False}
+        optional = {"rerun": False, "mixed": False, "failures": {}, "link": "", "published": ""}
+        optional |= {"search": {}, "search_ended": False}
         optional["changed"] = _time_of_change(path)
         values = _checked(optional | {"published_digest": content.get("told", "")} | content, SWEEP_TYPES, path)
         if not all(job.isdecimal() and isinstance(reason, str) for job, reason in values["failures"].items()):

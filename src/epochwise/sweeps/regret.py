@@ -93,7 +93,7 @@ def _last_rung(sweep: SweepRecord) -> list[Point]:
         if point.data_sha256 is None or lacking:  # of an earlier version
             return []
         # A number that no job of the sweep has: these runs lie wherever the grid was run.
-        points.append(on_rung(point, search.rungs[-1], len(sweep.points) + number))
+        points.append(on_rung(sweep, point, search.rungs[-1], len(sweep.points) + number))
     return points
 
 

@@ -1,8 +1,8 @@
 """Which job of a sweep is run next, so that each epoch is trained once and workers wait as little as possible."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from epochwise.config.schema import PATIENCE
@@ -10,9 +10,11 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.ending import possible_ends
 from epochwise.trajectory.identity import segments, trajectory_key
-from epochwise.trajectory.states import ends_in_store, newest_epoch
+from epochwise.trajectory.remote_states import Store, all_kept_epochs, kept_epochs, kept_history
+from epochwise.trajectory.states import newest_of
 
 Epochs = set[tuple[str, int]]  # a trajectory's key, and an epoch
+Rank = tuple[bool, int, int]  # whether a job trains, minus its epochs to train, its number: the lowest comes first
 
 
 @dataclass(frozen=True)
@@ -25,21 +27,15 @@ class Job:
     threads: int
     epochs: int  # at most, if it has a patience
     segments: list[tuple[str, int]]  # the key and the last epoch of each, see `trajectory.identity.segments`
-    store: Path | None
+    store: Store | None
     patience: int | None = None
 
     @staticmethod
-    def of(point: Point, run: RunDirectory, store: Path | None) -> "Job":
+    def of(point: Point, run: RunDirectory, store: Store | None) -> "Job":
         """The job of a point whose data is prepared."""
         threads, epochs = point.parameters["train.threads"], point.parameters["train.epochs"]
         parts = _keys(point.parameters, str(point.data_sha256)) if store else [(f"job {point.job}", epochs)]
         return Job(point.job, point.name, run, threads, epochs, parts, store, point.parameters[PATIENCE])
-
-    @property
-    def ends(self) -> tuple[int, int]:
-        """The first and the last epoch with which the run may end, as far as the states in the store tell."""
-        key, last = self.segments[-1]
-        return _ends(key, last, self.patience, self.store)
 
 
 def distinct(points: Sequence[Point]) -> list[Point]:
@@ -48,39 +44,43 @@ def distinct(points: Sequence[Point]) -> list[Point]:
     return [point for point in points if point.fingerprint and first[point.fingerprint] is point]
 
 
-def untrained(job: Job) -> Epochs:
+def untrained(job: Job, view: "StoreView | None" = None) -> Epochs:
     """The epochs that are to be trained for `job`, because the store has no state that is as far.
 
-    Of a run with a patience these are the most that there may be.
+    Of a run with a patience these are the most that there may be. With a `view`, the store is as that one has seen it.
     """
-    return _untrained(job.segments, job.patience, job.store)
+    return (view or StoreView()).untrained(job.store, job.segments, job.patience)
 
 
-def surely_untrained(job: Job) -> Epochs:
+def surely_untrained(job: Job, view: "StoreView | None" = None) -> Epochs:
     """Those of the `untrained` epochs of a job that its patience cannot spare."""
-    first, _ = job.ends
-    return {(key, epoch) for key, epoch in untrained(job) if epoch <= first}
+    view = view or StoreView()
+    first, _ = view.ends(job)
+    return {(key, epoch) for key, epoch in untrained(job, view) if epoch <= first}
 
 
-def count_untrained(jobs: Iterable[Job]) -> int:
+def count_untrained(jobs: Iterable[Job], view: "StoreView | None" = None) -> int:
     """How many epochs are to be trained for all of `jobs`, at most. An epoch that several jobs need counts once."""
-    epochs: Epochs = set()
-    return len(epochs.union(*map(untrained, jobs)))
+    epochs, view = Epochs(), view or StoreView(whole=True)
+    for job in jobs:
+        epochs |= untrained(job, view)
+    return len(epochs)
 
 
-def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> int:
+def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Store | None) -> int:
     """How many epochs are to be trained for one run, at most."""
     return len(missing_epochs(parameters, data_sha256, store))
 
 
-def missing_epochs(parameters: Mapping[str, Any], data_sha256: str, store: Path | None) -> Epochs:
+def missing_epochs(parameters: Mapping[str, Any], data_sha256: str, store: Store | None) -> Epochs:
     """The epochs of one run that come after the newest state in the store; all without one."""
-    return _untrained(_keys(parameters, data_sha256), parameters[PATIENCE], store)
+    return StoreView().untrained(store, _keys(parameters, data_sha256), parameters[PATIENCE])
 
 
-def may_end_early(jobs: Iterable[Job]) -> bool:
+def may_end_early(jobs: Iterable[Job], view: "StoreView | None" = None) -> bool:
     """Whether a job may train fewer epochs than are `untrained`, for its patience may come to an end."""
-    return any(job.ends[0] < job.ends[1] for job in jobs)
+    view = view or StoreView(whole=True)
+    return any(first < last for first, last in map(view.ends, jobs))
 
 
 def own_epochs(needed: Mapping[int, Epochs]) -> dict[int, int]:
@@ -92,39 +92,194 @@ def own_epochs(needed: Mapping[int, Epochs]) -> dict[int, int]:
     return own
 
 
-def next_job(waiting: Collection[Job], running: Iterable[Job]) -> Job | None:
-    """The waiting job to run next; None if each of them would wait for epochs that a running job trains.
+class Queue:
+    """The jobs that wait and those that run, and which one is next.
 
-    The job with the most epochs to train comes first: it leaves the states that shorter runs of its trajectory only
-    read. A run that only reads comes before all others, because the store may remove old states to make room.
+    Only runs of one trajectory can share epochs, so a trajectory is looked at again only when one of its jobs has begun
+    or ended, and while one of them runs. So the cost of all steps together grows with the jobs, not with their square.
     """
-    in_training: Epochs = set()
-    in_training = in_training.union(*map(untrained, running))
-    ready = [(len(needed), job) for job in waiting if not (needed := untrained(job)) & in_training]
-    return max(ready, key=lambda pair: (not pair[0], pair[0], -pair[1].number))[1] if ready else None
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._groups: dict[str, _Group] = {}
+        self._heaps: dict[int, list[tuple[Rank, str]]] = {}  # by threads: trajectories of which no job runs
+        self._active: set[str] = set()  # trajectories of which a job runs
+        self._waiting, self._running = dict[int, Job](), dict[int, Job]()
+        self._untrained = 0  # epochs of all trajectories of which no job runs
+        self._early: set[str] = set()  # those of them with a job that its patience may end early
+        for job in jobs:
+            self._groups.setdefault(_group(job), _Group()).waiting[job.number] = job
+            self._waiting[job.number] = job
+        view = StoreView(whole=True)
+        for name in self._groups:
+            self._settle(name, view)
+
+    @property
+    def waiting(self) -> Collection[Job]:
+        return self._waiting.values()
+
+    @property
+    def running(self) -> Collection[Job]:
+        return self._running.values()
+
+    def next(self, threads: Collection[int] | None = None) -> Job | None:
+        """The waiting job to run next; None if each of them would wait for epochs that a running job trains.
+
+        With `threads`, only jobs that compute with one of these numbers of threads. The job with the most epochs to
+        train comes first: it leaves the states that shorter runs of its trajectory only read. A run that only reads
+        comes before all others, because the store may remove old states to make room.
+        """
+        ranked = [best for name in self._active if (best := self._groups[name].best(threads))]
+        for number, heap in self._heaps.items():
+            while heap and self._groups[heap[0][1]].top != heap[0][0]:
+                heapq.heappop(heap)  # of a trajectory that was looked at again since
+            if heap and (threads is None or number in threads):
+                ranked.append(heap[0][0])
+        return self._waiting[min(ranked)[-1]] if ranked else None
+
+    def start(self, job: Job) -> None:
+        """A waiting job begins to run."""
+        name = _group(job)
+        group = self._groups[name]
+        del self._waiting[job.number], group.waiting[job.number]
+        self._running[job.number] = group.running[job.number] = job
+        if name not in self._active:
+            self._untrained -= group.untrained
+            self._early.discard(name)
+            group.top = None
+            self._active.add(name)
+        group.ready.pop(job.number, None)
+
+    def end(self, job: Job, again: bool = False) -> None:
+        """A running job is over, or waits `again` because the host that ran it is gone."""
+        name = _group(job)
+        group = self._groups[name]
+        del self._running[job.number], group.running[job.number]
+        if again:
+            self._waiting[job.number] = group.waiting[job.number] = job
+        if not group.running:
+            self._active.discard(name)
+            self._settle(name)
+
+    def trajectories(self) -> dict[int, int]:
+        """How many trajectories have jobs, by threads: so many slots can be at work at once, each training another."""
+        found: dict[int, int] = {}
+        for group in self._groups.values():
+            job = next(group.jobs(), None)
+            if job:
+                found[job.threads] = found.get(job.threads, 0) + 1
+        return found
+
+    def count_untrained(self) -> int:
+        """How many epochs are to be trained for all jobs that wait or run. An epoch that several need counts once."""
+        return self._untrained + count_untrained(self._of_active())
+
+    def may_end_early(self) -> bool:
+        """Whether a job that waits or runs may train fewer epochs than that, see `may_end_early`."""
+        return bool(self._early) or may_end_early(self._of_active())
+
+    def _of_active(self) -> Iterator[Job]:
+        """The jobs of all trajectories of which one runs."""
+        return (job for name in self._active for job in self._groups[name].jobs())
+
+    def _settle(self, name: str, view: "StoreView | None" = None) -> None:
+        """Rank the jobs of a trajectory of which none runs."""
+        group = self._groups[name]
+        group.ready.clear()
+        view = view or StoreView()
+        best = group.best(None, view)
+        group.top, group.untrained = best, count_untrained(group.jobs(), view)
+        self._untrained += group.untrained
+        if may_end_early(group.jobs(), view):
+            self._early.add(name)
+        if best:
+            heapq.heappush(self._heaps.setdefault(group.waiting[best[-1]].threads, []), (best, name))
+
+
+class _Group:
+    """The jobs of one trajectory."""
+
+    def __init__(self) -> None:
+        self.waiting, self.running = dict[int, Job](), dict[int, Job]()
+        self.ready: dict[int, Job] = {}  # of those that wait, some that only read states
+        self.top: Rank | None = None  # the rank of the next job while none runs
+        self.untrained = 0  # epochs, while no job runs
+
+    def jobs(self) -> Iterator[Job]:
+        yield from self.waiting.values()
+        yield from self.running.values()
+
+    def best(self, threads: Collection[int] | None, view: "StoreView | None" = None) -> Rank | None:
+        """The rank of the waiting job that comes next; None if each would wait for a running one."""
+        if not self.waiting:
+            return None
+        if self.ready:
+            number = min(self.ready)
+            return (False, 0, number) if threads is None or self.ready[number].threads in threads else None
+        view = view or StoreView()
+        in_training = Epochs().union(*(untrained(job, view) for job in self.running.values()))
+        ranks = []
+        for job in self.waiting.values():
+            if threads is not None and job.threads not in threads:
+                continue
+            needed = untrained(job, view)
+            if not needed:
+                self.ready[job.number] = job
+            if not needed & in_training:
+                ranks.append((bool(needed), -len(needed), job.number))
+        return min(ranks, default=None)
+
+
+def _group(job: Job) -> str:
+    """What jobs have in common that can share epochs: where their trajectory begins."""
+    return job.segments[0][0]
 
 
 def _keys(parameters: Mapping[str, Any], data_sha256: str) -> list[tuple[str, int]]:
     return [(trajectory_key(segment.identity), segment.last) for segment in segments(parameters, data_sha256)]
 
 
-def _ends(key: str, last: int, patience: int | None, store: Path | None) -> tuple[int, int]:
-    """The first and the last epoch with which a run on a trajectory may end."""
-    return ends_in_store(store, key, last, patience) if store else possible_ends([], last, patience)
+class StoreView:
+    """What a store has: each trajectory is looked up once, or at once all of a store with an URL."""
 
+    def __init__(self, whole: bool = False) -> None:
+        self._epochs: dict[str, list[int]] = {}
+        self._all: dict[str, list[int]] | None = None  # of a store with an URL, if all of it was read
+        self._whole = whole
 
-def _untrained(parts: list[tuple[str, int]], patience: int | None, store: Path | None) -> Epochs:
-    """The epochs of segments, each given by its key and last epoch, that come after the newest state in the store.
+    def ends(self, job: Job) -> tuple[int, int]:
+        """The first and the last epoch with which a run may end, as far as the states in the store tell."""
+        key, last = job.segments[-1]
+        return self._ends(job.store, key, last, job.patience)
 
-    A state of a later segment replaces all segments before it. A run with a patience has one segment only.
-    """
-    needed: Epochs = set()
-    first = 1
-    for key, latest in parts:
-        _, last = _ends(key, latest, patience, store)
-        newest = newest_epoch(store, key, last) if store else 0
-        if newest >= first:
-            needed.clear()
-        needed |= {(key, epoch) for epoch in range(max(first, newest + 1), last + 1)}
-        first = last + 1
-    return needed
+    def untrained(self, store: Store | None, parts: list[tuple[str, int]], patience: int | None) -> Epochs:
+        """The epochs of segments, each given by its key and last epoch, that come after the newest state in the store.
+
+        A state of a later segment replaces all segments before it. A run with a patience has one segment only.
+        """
+        needed: Epochs = set()
+        first = 1
+        for key, latest in parts:
+            _, last = self._ends(store, key, latest, patience)
+            newest = newest_of(self._kept(store, key), last)
+            if newest >= first:
+                needed.clear()
+            needed |= {(key, epoch) for epoch in range(max(first, newest + 1), last + 1)}
+            first = last + 1
+        return needed
+
+    def _ends(self, store: Store | None, key: str, last: int, patience: int | None) -> tuple[int, int]:
+        """The first and the last epoch with which a run of at most `last` epochs may end. The newest state tells it."""
+        newest = newest_of(self._kept(store, key), last) if store and patience is not None else 0
+        return possible_ends(kept_history(store, key, newest) if store and newest else [], last, patience)
+
+    def _kept(self, store: Store | None, key: str) -> list[int]:
+        """The epochs of which the trajectory `key` has a state."""
+        if store is None:
+            return []
+        if self._whole and self._all is None and isinstance(store, str):
+            self._all = all_kept_epochs(store)
+        if self._all is not None:
+            return self._all.get(key, [])
+        if key not in self._epochs:
+            self._epochs[key] = kept_epochs(store, key)
+        return self._epochs[key]

@@ -1,6 +1,7 @@
 """The leaderboard as text: markdown, csv, json, or a table on the terminal."""
 
 import hashlib
+import json
 import statistics
 
 from omegaconf import OmegaConf
@@ -19,6 +20,7 @@ from epochwise.sweeps.leaderboard import Leaderboard, Setting
 from epochwise.sweeps.search_notes import decision_notes, regret_notes
 from epochwise.tracking.address import how_to_show, is_remote
 from epochwise.tracking.sweep_mirror import curves_link
+from epochwise.trajectory.identity import OF_A_HOST
 
 METRICS = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")  # columns
 COSTS = ("epochs_trained", "epochs_reused", "train_seconds", "trajectory_seconds")  # columns that are sums
@@ -97,6 +99,7 @@ def notes(leaderboard: Leaderboard) -> list[str]:
     if leaderboard.settings:
         lines = [*_ranking(leaderboard), *_early_ends(leaderboard), *_over_seeds(leaderboard), _cost(leaderboard)]
     lines += _beside_best(leaderboard)
+    lines += _processors(leaderboard) if leaderboard.sweep.mixed else []
     lines += decision_notes(leaderboard.sweep, leaderboard.decisions) + regret_notes(leaderboard.regrets)
     return lines + _same_runs(leaderboard)
 
@@ -283,6 +286,22 @@ def _cost(leaderboard: Leaderboard) -> str:
     names = [record.run_id for record in records]
     once = distinct_epochs(shared_epochs(records, names, names))
     return f"the runs consist of {once} epochs if those in common count once; trained one by one: {alone}"
+
+
+def _processors(leaderboard: Leaderboard) -> list[str]:
+    """On which kinds of processors a mixed sweep was run."""
+    kinds: dict[str, list[str]] = {}
+    for result in leaderboard.results:
+        identity = result.record.identity
+        name = identity.get("processor", {}).get("model name", "unknown")
+        kinds.setdefault(json.dumps([identity.get(part) for part in OF_A_HOST]), []).append(name)
+    if len(kinds) < 2:
+        return []
+    shown = ", ".join(f"{counted(len(names), 'run')} on {names[0]}" for names in kinds.values())
+    return [
+        f"mixed: the runs are of {len(kinds)} kinds of processors ({shown}), each with trajectories of its own; "
+        "between them results differ in their last bits"
+    ]
 
 
 def _same_runs(leaderboard: Leaderboard) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from epochwise.common.files import replacing
+from epochwise.common.files import replacing, temporary_names
 from epochwise.common.locks import locked
 from epochwise.tracking.address import DATABASE, database_file, tracking_uri
 
@@ -53,14 +53,14 @@ def make_database(path: Path) -> None:
         return
     import mlflow
 
-    temporary_name = re.compile(rf"\.\d+\.{re.escape(path.name)}(-journal|-wal|-shm)?")  # as `replacing` gives them
+    temporary = temporary_names(path.name)
     for other in path.parent.iterdir():
-        if temporary_name.fullmatch(other.name):  # abandoned by a process that was killed in here
+        if temporary.fullmatch(re.sub("-(journal|wal|shm)$", "", other.name)):  # of a process that was killed in here
             other.unlink()
-    with replacing(path) as temporary:
-        client = mlflow.MlflowClient(f"sqlite:///{temporary}")
+    with replacing(path) as new:
+        client = mlflow.MlflowClient(f"sqlite:///{new}")
         client.delete_experiment("0")  # "Default", which would stay empty
-        temporary.chmod(0o666 & ~_umask())  # SQLite lets only the owner write, whatever the umask allows
+        new.chmod(0o666 & ~_umask())  # SQLite lets only the owner write, whatever the umask allows
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode=WAL")  # readers and writers no longer wait for each other
 

@@ -3,12 +3,15 @@
 MLflow and TensorFlow are imported inside functions, for their cost (see `tracking/__init__.py`).
 """
 
+import shutil
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from epochwise.tracking.server import Server, preload
+from epochwise.tracking.server import Metric, Server, preload
 
 LoggedModel = Any  # mlflow.entities.LoggedModel, which cannot be named without importing MLflow
 
@@ -16,15 +19,27 @@ NAME = "model"
 SERVED = "served"  # the name of the model that is registered: it takes raw pixels
 MODEL_FILE = "data/model.keras"  # an artifact of the logged model, and the run directory's file to the byte
 DESCRIPTION = "MLmodel"  # an artifact of the logged model, by which MLflow loads it
+AT_ONCE = 4  # files that are logged at the same time
 REQUIREMENTS = ("tensorflow", "keras")
 
 
-def log_model(server: Server, run_id: str, path: Path, image_shape: list[int], classes: int) -> None:
+def log_model(
+    server: Server,
+    experiment_id: str,
+    run_id: str,
+    path: Path,
+    image_shape: list[int],
+    classes: int,
+    first: Sequence[Metric] | None = None,
+) -> None:
     """Log the Keras file at `path` as the one model of a run, or complete what an earlier attempt has logged.
 
-    Raises whatever MLflow raises.
+    If this is the first attempt, `first` are the metrics of step 0 that the run has in MLflow; the model gets them,
+    too; then nothing is asked for. Raises whatever MLflow raises.
     """
-    experiment_id = server.client.get_run(run_id).info.experiment_id
+    if first is not None:
+        _log_first(server, experiment_id, run_id, path, image_shape, classes, first)
+        return
     found = _models_of(server, experiment_id, run_id)
     ready = next((model for model in found if str(model.status) == "READY"), None)
     for model in found:
@@ -80,6 +95,57 @@ def _log_with_mlflow(
             _artifacts(ready).log_artifacts(str(saved))
         return ready
     return _log_new(experiment_id, run_id, NAME, content)
+
+
+def _log_first(
+    server: Server,
+    experiment_id: str,
+    run_id: str,
+    path: Path,
+    image_shape: list[int],
+    classes: int,
+    metrics: Sequence[Metric],
+) -> None:
+    """Log a new model as MLflow's own `Model.log` does, which asks for the history of each metric: 20 requests more."""
+    preload()
+    import mlflow
+    import mlflow.keras
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.models import Model
+
+    from epochwise.training.model_file import load_model
+
+    model = mlflow.initialize_logged_model(NAME, source_run_id=run_id, experiment_id=experiment_id)
+    server.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    server.log_metrics(run_id, metrics, model.model_id)
+    with tempfile.TemporaryDirectory() as scratch:
+        saved = Path(scratch) / NAME
+        ids: dict[str, Any] = {"model_uuid": model.model_id, "run_id": run_id, "model_id": model.model_id}
+        description = Model(artifact_path=model.artifact_location, **ids)
+        mlflow.keras.save_model(
+            path=str(saved), mlflow_model=description, **_content(load_model(path), image_shape, classes)
+        )
+        shutil.copyfile(path, saved / MODEL_FILE)  # MLflow has saved the model again, with today's date in the file
+        artifacts = _artifacts(model)
+        files = [file for file in sorted(saved.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+        folders = [file.parent.relative_to(saved).as_posix() for file in files]
+        upload(
+            [(file, "" if folder == "." else folder) for file, folder in zip(files, folders, strict=True)], artifacts
+        )
+    server.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def upload(files: Sequence[tuple[Path, str]], log: Any) -> None:
+    """Log files, each with its folder among the artifacts, several at once: a server with passwords answers slowly.
+
+    `log` has a method `log_artifact`, which takes a path and a folder or None. Raises the first error.
+    """
+    if not files:
+        return
+    (first, folder), *others = files
+    log.log_artifact(str(first), folder or None)  # alone, since the first one asks where the artifacts are
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda file: log.log_artifact(str(file[0]), file[1] or None), others))
 
 
 def _content(model: Any, image_shape: list[int], classes: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from epochwise.runs.active_runs import orphans
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RUNNING, RunRecord
 from epochwise.tracking.address import is_remote
@@ -17,6 +18,7 @@ from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.run_mirror import RunMirror
 from epochwise.tracking.server import Server, preload
 
+REMOTE_PAUSE = 10.0  # seconds between two syncs with a remote server: it has other runs to answer, too
 RETRY_PAUSE = 20.0  # seconds after a failure before MLflow is tried again
 FINISH_TIMEOUT = 60.0  # seconds that the end of a run waits; one call takes 10 without answer, 20 on a locked database
 OUTCOME = "the run goes on without it; the results are on disk, and `epochwise publish` logs them later"
@@ -121,13 +123,16 @@ class Recorder:
                     return
             if final:
                 return
+            if is_remote(self.root):
+                self._finishing.wait(REMOTE_PAUSE)
             self._changed.wait()
             self._changed.clear()
 
     def _sync(self, final: RunRecord | None) -> None:
         if self._mirror is None:
             server = Server(self.root)
-            server.ping()  # a server that does not answer would let every orphan wait for its timeout, too
+            if orphans(self.root):
+                server.ping()  # if it does not answer, every orphan would wait for its timeout, too
             end_orphans(self.root, server)
             self._mirror = RunMirror(server, self.run)
         record = final or self.run.read_record()

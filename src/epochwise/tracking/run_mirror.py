@@ -15,9 +15,9 @@ from epochwise.config.schema import PATIENCE, parameters
 from epochwise.evaluation.file_names import EVALUATION_FILES
 from epochwise.report.content import report_of_run
 from epochwise.runs.directory import REPORT, RunDirectory
-from epochwise.runs.record import FINISHED, RUNNING, RunRecord
-from epochwise.tracking.models import has_model, log_model
-from epochwise.tracking.server import LONGEST_FAILURE, TOKEN_TAG, Run, Server
+from epochwise.runs.record import FINISHED, RUNNING, RunRecord, now
+from epochwise.tracking.models import has_model, log_model, upload
+from epochwise.tracking.server import LONGEST_FAILURE, TOKEN_TAG, Metric, Run, Server
 from epochwise.training.history import METRICS, History, summarize
 from epochwise.training.learning_rate import learning_rate
 
@@ -43,6 +43,9 @@ class RunMirror:
         self.run_id: str | None = None
         self.deleted = False  # by a user, in MLflow; then the run is not logged again
         self._logged: set[tuple[str, int]] = set()  # metrics by epoch that MLflow has: name and step
+        # Whether MLflow has nothing of the run but what this object has logged, so that it need not be asked for that:
+        # a server with passwords takes a third of a second for each answer.
+        self._fresh = False
 
     @property
     def link(self) -> str:
@@ -65,7 +68,8 @@ class RunMirror:
             if record.status != RUNNING:
                 self._log_results(self.run_id, record, history)
         except Exception:
-            self.run_id = None  # a request that failed may have been carried out; the next sync looks at what is there
+            # A request that failed may have been carried out; the next sync looks at what is there.
+            self.run_id, self._fresh = None, False
             raise
 
     def as_published(self, record: RunRecord) -> RunRecord:
@@ -80,6 +84,7 @@ class RunMirror:
         self.experiment_id = self.server.experiment(record.experiment)
         found = self.server.runs(self.experiment_id, record.token)
         self._remove_duplicates(found)
+        self._fresh = not found
         run = self._choose(found) or self._create(record)
         run_id = run.info.run_id
         self.deleted = run.info.lifecycle_stage == "deleted"
@@ -88,7 +93,8 @@ class RunMirror:
             if not run.inputs.dataset_inputs:
                 self.server.log_dataset(run_id, **record.mlflow["dataset"])
             points_of = self.server.client.get_metric_history
-            self._logged = {(name, point.step) for name in run.data.metrics for point in points_of(run_id, name)}
+            names = () if self._fresh else run.data.metrics
+            self._logged = {(name, point.step) for name in names for point in points_of(run_id, name)}
         self.run_id = run_id
 
     def _create(self, record: RunRecord) -> Run:
@@ -121,7 +127,8 @@ class RunMirror:
 
     def _log_results(self, run_id: str, record: RunRecord, history: History) -> None:
         self._remove_duplicates(self.server.runs(self.experiment_id, record.token))
-        run = self.server.client.get_run(run_id)
+        run = None if self._fresh else self.server.client.get_run(run_id)
+        before, known = (run.data.metrics, run.data.tags) if run else ({}, {})
         scores = self.run.read_own_metrics()
         metrics = {name: getattr(record, name) for name in COSTS}
         metrics |= {name: value for name, value in scores.items() if name.startswith("test_")}
@@ -132,11 +139,13 @@ class RunMirror:
             tags[ENDED_EARLY_TAG] = f"after epoch {len(history)}"
         if record.failure:
             tags["failure"] = record.failure[:LONGEST_FAILURE]
-        new_metrics = [(name, value, 0) for name, value in metrics.items() if run.data.metrics.get(name) != value]
-        new_tags = {name: value for name, value in tags.items() if run.data.tags.get(name) != value}
-        self.server.log(run_id, new_metrics, tags=new_tags)
-        self._log_files(run_id, record, bool(scores), json.loads(run.data.tags.get(FILES_TAG, "{}")))
-        if (run.info.status, run.info.end_time) != (record.status, record.ended):
+        new_metrics = [(name, value, 0) for name, value in metrics.items() if before.get(name) != value]
+        new_tags = {name: value for name, value in tags.items() if known.get(name) != value}
+        timestamp = now()
+        self.server.log(run_id, new_metrics, tags=new_tags, timestamp=timestamp)
+        first = [(name, value, timestamp) for name, value, _ in new_metrics] if self._fresh else None
+        self._log_files(run_id, record, bool(scores), first, json.loads(known.get(FILES_TAG, "{}")))
+        if run is None or (run.info.status, run.info.end_time) != (record.status, record.ended):
             self.server.client.set_terminated(run_id, record.status, record.ended)
 
     def _ended_early(self, epochs: int) -> bool:
@@ -144,26 +153,30 @@ class RunMirror:
         values = parameters(self.run.read_config())
         return values[PATIENCE] is not None and epochs < values["train.epochs"]
 
-    def _log_files(self, run_id: str, record: RunRecord, evaluated: bool, logged: dict[str, str]) -> None:
+    def _log_files(
+        self, run_id: str, record: RunRecord, evaluated: bool, first: list[Metric] | None, logged: dict[str, str]
+    ) -> None:
         """Log the files and the model that MLflow lacks or has otherwise, then run.json and report, then all hashes.
 
-        `logged` are the hashes that MLflow has so far.
+        `first` are metrics that the model gets, if it is logged for the first time. `logged` are the hashes that MLflow
+        has so far.
         """
         client = self.server.client
         artifacts = {path.name: path for path in (self.run.config, self.run.history, self.run.diff)}
         if evaluated:
             artifacts |= {f"{EVALUATION}/{name}": self.run.evaluation / name for name in EVALUATION_FILES}
-        present = {item.path for folder in (None, EVALUATION) for item in client.list_artifacts(run_id, folder)}
+        folders = () if self._fresh else (None, EVALUATION)
+        present = {item.path for folder in folders for item in client.list_artifacts(run_id, folder)}
         hashes = {name: file_digest(path) for name, path in artifacts.items() if path.is_file()}
-        for name, sha256 in hashes.items():
-            if logged.get(name) != sha256 or name not in present:
-                client.log_artifact(run_id, str(artifacts[name]), name.rpartition("/")[0] or None)
+        lacking = [name for name, sha256 in hashes.items() if logged.get(name) != sha256 or name not in present]
+        upload([(artifacts[name], name.rpartition("/")[0]) for name in lacking], _RunArtifacts(self.server, run_id))
         if record.status == FINISHED and self.run.model.is_file():
             name = self.run.model.name
             hashes[name] = file_digest(self.run.model)
             if logged.get(name) != hashes[name] or not has_model(self.server, run_id):
                 meta = record.mlflow["dataset"]["meta"]
-                log_model(self.server, run_id, self.run.model, meta["image_shape"], meta["classes"])
+                where = self.experiment_id, run_id
+                log_model(self.server, *where, self.run.model, meta["image_shape"], meta["classes"], first)
         with tempfile.TemporaryDirectory() as scratch:
             made = [Path(scratch) / self.run.record.name]
             published = self.as_published(record)
@@ -173,12 +186,21 @@ class RunMirror:
 
                 made.append(Path(scratch) / REPORT)
                 write_bytes(made[1], render(report_of_run(self.run, published)))
-            for path in made:
-                hashes[path.name] = file_digest(path)
-                if logged.get(path.name) != hashes[path.name] or path.name not in present:
-                    client.log_artifact(run_id, str(path))
+            hashes |= {path.name: file_digest(path) for path in made}
+            new = [path for path in made if logged.get(path.name) != hashes[path.name] or path.name not in present]
+            upload([(path, "") for path in new], _RunArtifacts(self.server, run_id))
         if logged != hashes:
             self.server.log(run_id, tags={FILES_TAG: json.dumps(hashes)})
+
+
+class _RunArtifacts:
+    """The artifacts of a run, for `models.upload`."""
+
+    def __init__(self, server: Server, run_id: str) -> None:
+        self.server, self.run_id = server, run_id
+
+    def log_artifact(self, path: str, folder: str | None) -> None:
+        self.server.client.log_artifact(self.run_id, path, folder)
 
 
 def sync_run(server: Server, run: RunDirectory, token: str | None = None) -> RunMirror | None:

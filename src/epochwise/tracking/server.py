@@ -32,6 +32,7 @@ from epochwise.tracking.database import (
     store_folder,
 )
 
+Metric = tuple[str, float, int]  # of a run at step 0: its name, its value, and when, in milliseconds since 1970
 Run = Any  # mlflow.entities.Run, which cannot be named without importing MLflow
 
 LOCAL_PORT = 5000
@@ -167,18 +168,31 @@ class Server:
         metrics: Iterable[tuple[str, float, int]] = (),
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, object] | None = None,
+        timestamp: int | None = None,
     ) -> None:
-        """Log metrics (each a name, a value and a step), parameters and tags."""
-        from mlflow.entities import Metric, Param, RunTag
+        """Log metrics (each a name, a value and a step), parameters and tags.
 
-        timestamp = now()
-        points = [Metric(name, value, timestamp, step) for name, value, step in metrics]
-        for start in range(0, len(points), MAX_METRICS):
-            self.client.log_batch(run_id, points[start : start + MAX_METRICS])
+        `timestamp` is that of the metrics, in milliseconds since 1970; by default it is now.
+        """
+        from mlflow.entities import Metric as Point
+        from mlflow.entities import Param, RunTag
+
+        points = [Point(name, value, timestamp or now(), step) for name, value, step in metrics]
         run_params = [Param(key, str(value)) for key, value in (params or {}).items()]
         run_tags = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
-        if run_params or run_tags:
-            self.client.log_batch(run_id, params=run_params, tags=run_tags)
+        first = min(len(points), MAX_METRICS - len(run_params) - len(run_tags))  # all in one request, as a rule
+        if points[:first] or run_params or run_tags:
+            self.client.log_batch(run_id, points[:first], run_params, run_tags)
+        for start in range(first, len(points), MAX_METRICS):
+            self.client.log_batch(run_id, points[start : start + MAX_METRICS])
+
+    def log_metrics(self, run_id: str, metrics: Iterable[Metric], model_id: str) -> None:
+        """Give metrics that the run has, with the same timestamp, to its model, too."""
+        from mlflow.entities import Metric as Point
+
+        points = [Point(name, value, when, 0, model_id=model_id, run_id=run_id) for name, value, when in metrics]
+        if points:
+            self.client.log_batch(run_id, points)
 
     def log_dataset(self, run_id: str, name: str, md5: str, sha256: str, meta: dict[str, Any]) -> None:
         """Log the prepared data with DVC's md5 as digest: MLflow's own digest covers only the first 10,000 numbers."""

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ Identity = dict[str, Any]
 LIBRARIES = ("tensorflow", "keras", "numpy")
 CPU_FIELDS = ("model name", "cpu family", "model", "stepping", "cache size", "CPU implementer", "CPU part")
 INSTRUCTION_SETS = ("sse4", "fma", "avx", "amx", "asimd", "sve", "bf16", "i8mm")  # kernels are chosen by these
+OF_A_HOST = ("processor", "flags")  # the parts of an identity that another host may have otherwise
 KERNEL_VARIABLES = (  # environment variables by which TensorFlow chooses kernels; not all of TF_, which Terraform uses
     *("TF_AUTO_MIXED_", "TF_CONV", "TF_CUDNN_", "TF_DETERMINISTIC_", "TF_DISABLE_", "TF_ENABLE_", "TF_FP16_"),
     *("TF_MATMUL_", "TF_MKL_", "TF_NUM_", "TF_ONEDNN_", "TF_SET_ONEDNN_", "TF_USE_", "TF_XLA_", "XLA_FLAGS"),
@@ -37,6 +38,14 @@ class Segment(NamedTuple):
     identity: Identity
     last: int
     patience: int | None = None
+
+    @property
+    def end_rule(self) -> dict[str, int]:
+        """Where a run ends that has this segment as its last one: so many epochs, or before by its patience.
+
+        No patience is left out, so that runs which are older than this parameter keep their fingerprints.
+        """
+        return {"epochs": self.last} | ({} if self.patience is None else {"patience": self.patience})
 
 
 def segments(parameters: Mapping[str, Any], data_sha256: str) -> list[Segment]:
@@ -58,14 +67,41 @@ def trajectory_key(identity: Identity) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(parameters: Mapping[str, Any], data_sha256: str) -> str:
-    """SHA-256 that identifies a run: its trajectory, its number of epochs and its patience.
+def fingerprint(parameters: Mapping[str, Any], data_sha256: str, mixed: bool = False) -> str:
+    """SHA-256 that identifies a run: its trajectory and where it ends.
 
-    No patience is left out, so that runs which are older than this parameter keep their fingerprints.
+    A `mixed` one stands for the run on whatever processor: the last bits of its result depend on that.
     """
     segment = segments(parameters, data_sha256)[-1]
-    end = {"epochs": segment.last} | ({} if segment.patience is None else {"patience": segment.patience})
-    return trajectory_key({"trajectory": trajectory_key(segment.identity)} | end)
+    return (mixed_fingerprint_of if mixed else _fingerprint_of)(segment.identity, segment.end_rule)
+
+
+def mixed_fingerprint_of(identity: Identity, end_rule: Mapping[str, int]) -> str:
+    """The mixed `fingerprint` of a run with this identity and this end, as its run.json has them."""
+    return _fingerprint_of({key: identity[key] for key in identity if key not in OF_A_HOST}, end_rule)
+
+
+def _fingerprint_of(identity: Identity, end_rule: Mapping[str, int]) -> str:
+    return trajectory_key({"trajectory": trajectory_key(identity), **end_rule})
+
+
+def identify_by(ask: Callable[[], Mapping[str, dict[str, str]]]) -> None:
+    """Let trainings be identified by the processor and the flags of the host that they are to run on.
+
+    `ask` returns these parts of PROCESS. It is called once, when the first identity is needed, since it may wait for a
+    host to be free.
+    """
+    global _ask
+    _ask = ask
+
+
+def _process() -> dict[str, dict[str, str]]:
+    """PROCESS, after the host of the trainings was asked if there is one to ask."""
+    global _ask
+    if _ask:
+        ask, _ask = _ask, None
+        PROCESS.update(ask())
+    return PROCESS
 
 
 @functools.cache
@@ -102,7 +138,7 @@ def _shared_identity(parameters: Mapping[str, Any], data_sha256: str) -> Identit
         del deciding[key]
     code = network_code(parameters[NETWORK])
     own = {"network": code} if code else {}
-    return {"parameters": _network_parameters(parameters) | deciding, "data": data_sha256, **own, **PROCESS}
+    return {"parameters": _network_parameters(parameters) | deciding, "data": data_sha256, **own, **_process()}
 
 
 def _without_effect(parameters: Mapping[str, Any]) -> list[str]:
@@ -167,6 +203,8 @@ def _gpu_models() -> list[str]:
     found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return [path.read_text().partition("Model:")[2].partition("\n")[0].strip() for path in found]
 
+
+_ask: Callable[[], Mapping[str, dict[str, str]]] | None = None  # see `identify_by`
 
 # Read once: a process loads its code, its libraries and its environment once.
 PROCESS: dict[str, dict[str, str]] = {

@@ -13,7 +13,8 @@ from epochwise.training.history import History
 from epochwise.training.loop import Training
 from epochwise.trajectory.ending import last_epoch
 from epochwise.trajectory.identity import Segment, check_code, check_network_code, segments
-from epochwise.trajectory.states import State, StateStore
+from epochwise.trajectory.remote_states import Store, open_states
+from epochwise.trajectory.states import State, States
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Progress:
 def train(
     cfg: DictConfig,
     data: PreparedData,
-    store: Path | None,
+    store: Store | None,
     report: Callable[[Progress], None],
     report_steps: Callable[[int, int], None] = lambda epoch, steps: None,
     may_train: bool = True,
@@ -47,9 +48,9 @@ def train(
     """Train for `cfg.train.epochs`, or until `cfg.train.patience` is at an end, and return the network.
 
     `report` is called after each epoch, its state being kept; `report_steps` many times an epoch, with the epoch and
-    how many of its steps are done. `store` is the folder of the state store; with None nothing is reused or kept.
-    Raises RunError if the loss is no longer a finite number, if the code that trains was edited while this process
-    started, or if an epoch must be trained that this run may not train.
+    how many of its steps are done. `store` is the folder or the URL of the state store; with None nothing is reused or
+    kept. Raises RunError if the loss is no longer a finite number, if the code that trains was edited while this
+    process started, or if an epoch must be trained that this run may not train.
     """
     check_code()
     parts = segments(parameters(cfg), data.sha256)
@@ -75,10 +76,10 @@ class _Resumed:
         self.training, self.report, self.report_steps, self.may_train = training, report, report_steps, may_train
         self.progress = Progress()
 
-    def advance(self, store: Path, parts: list[Segment]) -> None:
+    def advance(self, store: Store, parts: list[Segment]) -> None:
         """Get to the end of the last segment, from its newest state or else by way of the segments before it."""
         *before, segment = parts
-        states = StateStore(store, segment.identity, self.training.cfg.trajectories.max_gb)
+        states = open_states(store, segment.identity, self.training.cfg.trajectories.max_gb)
         with states.turn_to_train(segment.last, segment.patience) as state:
             if state:
                 self._restore(state)
@@ -86,7 +87,7 @@ class _Resumed:
                 self.advance(store, before)
             self.fit(segment, states)
 
-    def fit(self, segment: Segment, states: StateStore | None) -> None:
+    def fit(self, segment: Segment, states: States | None) -> None:
         """Train to the end of a segment, keep each epoch's state, then report it."""
 
         def after_epoch(seconds: float) -> None:

@@ -4,15 +4,18 @@ A state is one file, `EPOCH-SHA256.npz`, named by the hash of its bytes and writ
 trains a trajectory at a time, under a lock that the system releases with the process; the others use its states.
 """
 
+import bisect
 import functools
 import hashlib
 import io
+import math
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from filelock import FileLock, Timeout
 from epochwise.common.files import replacing, write_json
 from epochwise.common.locks import acquire, file_lock, holder
 from epochwise.training.history import COLUMNS, History
-from epochwise.trajectory.ending import last_epoch, possible_ends
+from epochwise.trajectory.ending import last_epoch
 from epochwise.trajectory.identity import Identity, trajectory_key
 
 STATE_NAME = re.compile(r"(\d{5,})-([0-9a-f]{64})\.npz")  # the epoch, and the sha256 of the file's bytes
@@ -39,10 +42,35 @@ class State:
     variables: list[np.ndarray]
     history: History
     seconds: list[float]
-    path: Path
+    path: Path  # of one in a remote store, the path there
 
 
-class StateStore:
+class States(ABC):
+    """The states of one trajectory, wherever they are kept."""
+
+    @abstractmethod
+    def turn_to_train(self, epoch: int, patience: int | None = None) -> AbstractContextManager[State | None]:
+        """Yield what `newest` is as soon as this process may train up to `epoch`."""
+
+    @abstractmethod
+    def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
+        """Keep the state after the last epoch of `history`. If the store refuses, print a warning."""
+
+    def newest(self, epoch: int, patience: int | None = None) -> State | None:
+        """The newest undamaged state of a run that ends with `epoch`, or before it for want of `patience`; or None.
+
+        A state that lies beyond the end of the run tells where that is.
+        """
+        state = self._newest_up_to(epoch)
+        end = last_epoch(state.history, epoch, patience) if state else epoch
+        return state if state is None or state.epoch <= end else self._newest_up_to(end)
+
+    @abstractmethod
+    def _newest_up_to(self, last: int) -> State | None:
+        """The newest undamaged state up to epoch `last`. Damaged ones are named in a warning."""
+
+
+class StateStore(States):
     """The states of one trajectory, in a folder of `store`. All trajectories together are kept within `max_gb`.
 
     The store only saves time. So an error of the disk costs a warning and the time, never the training.
@@ -76,25 +104,11 @@ class StateStore:
 
     def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
         """Keep the state after the last epoch of `history`. If the disk refuses, print a warning."""
-        stream = io.BytesIO()
-        rows = np.array([[row[column] for column in COLUMNS] for row in history])
-        arrays = {f"variable_{index:06}": value for index, value in enumerate(variables)}
-        np.savez(stream, allow_pickle=False, history=rows, seconds=np.array(seconds), **arrays)
-        content = stream.getvalue()
-        name = f"{len(history):05}-{hashlib.sha256(content).hexdigest()}.npz"
+        name, content = encode(variables, history, seconds)
         with self._warning(f"epoch {len(history)} is not kept"), replacing(self.folder / name) as temporary:
             temporary.write_bytes(content)
         with self._warning("old states are not removed"):
             self._remove_oldest()
-
-    def newest(self, epoch: int, patience: int | None = None) -> State | None:
-        """The newest undamaged state of a run that ends with `epoch`, or before it for want of `patience`; or None.
-
-        A state that lies beyond the end of the run tells where that is.
-        """
-        state = self._newest_up_to(epoch)
-        end = last_epoch(state.history, epoch, patience) if state else epoch
-        return state if state is None or state.epoch <= end else self._newest_up_to(end)
 
     def _wait(self, lock: FileLock, epoch: int, patience: int | None) -> None:
         """Return once `lock` is held, or the process that holds it has written the state of `epoch` or a later one."""
@@ -104,8 +118,10 @@ class StateStore:
                 acquire(lock, POLL_INTERVAL)
                 return
             except Timeout:
-                _, end = ends_in_store(self.store, self.folder.name, epoch, patience)
-                if max(_epochs(self.folder).values(), default=0) >= end:
+                kept = kept_epochs(self.store, self.folder.name)
+                known = newest_of(kept, epoch) if patience is not None else 0
+                end = last_epoch(kept_history(self.store, self.folder.name, known), epoch, patience)
+                if newest_of(kept) >= end:
                     return
             if not printed:
                 print(
@@ -156,35 +172,60 @@ class StateStore:
             print(f"warning: {self.folder}: {outcome} ({error})", file=sys.stderr)
 
 
-def newest_epoch(store: Path, key: str, last: int) -> int:
-    """The newest epoch up to `last` of which the trajectory `key` has a state, by the files' names; 0 if none."""
-    return max((epoch for epoch in _epochs(store / key).values() if epoch <= last), default=0)
+def encode(variables: list[np.ndarray], history: History, seconds: list[float]) -> tuple[str, bytes]:
+    """The name and the bytes of the state after the last epoch of `history`."""
+    stream = io.BytesIO()
+    rows = np.array([[row[column] for column in COLUMNS] for row in history])
+    arrays = {f"variable_{index:06}": value for index, value in enumerate(variables)}
+    np.savez(stream, allow_pickle=False, history=rows, seconds=np.array(seconds), **arrays)
+    content = stream.getvalue()
+    return f"{len(history):05}-{hashlib.sha256(content).hexdigest()}.npz", content
 
 
-def ends_in_store(store: Path, key: str, epochs: int, patience: int | None) -> tuple[int, int]:
-    """The first and the last epoch with which a run on the trajectory `key` may end, as far as its states tell.
+def as_history(rows: np.ndarray) -> History:
+    """The history that a state holds as `rows`."""
+    return [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in rows.tolist()]
 
-    Without `patience` both are `epochs`. A damaged state tells nothing.
-    """
-    if patience is None:
-        return epochs, epochs
-    states = {path: epoch for path, epoch in _epochs(store / key).items() if epoch <= epochs}
-    history = _history(max(states, key=states.__getitem__)) if states else []
-    return possible_ends(history, epochs, patience)
+
+def decode(content: bytes, path: Path) -> State | None:
+    """The state with this path; None if its bytes are not those that were written, or not those of a state."""
+    match = STATE_NAME.fullmatch(path.name)
+    if not match or hashlib.sha256(content).hexdigest() != match[2]:
+        return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
+            history, seconds = as_history(arrays["history"]), arrays["seconds"].tolist()
+    except Exception:  # zip, deflate and header errors, of a foreign file that was given a state's name
+        return None
+    if len(history) != int(match[1]):
+        return None
+    return State(int(match[1]), variables, history, seconds, path)
+
+
+def kept_epochs(store: Path, key: str) -> list[int]:
+    """The epochs of which the trajectory `key` has a state, by the files' names, in order."""
+    return sorted(set(_epochs(store / key).values()))
+
+
+def newest_of(epochs: Sequence[int], last: float = math.inf) -> int:
+    """The newest of these epochs, which are in order, up to `last`; 0 if there is none."""
+    position = bisect.bisect_right(epochs, last)
+    return epochs[position - 1] if position else 0
+
+
+def kept_history(store: Path, key: str, epoch: int) -> History:
+    """The history in a state of the trajectory `key`, without the rest of it; empty if it cannot be read."""
+    try:
+        return _history(next((store / key).glob(f"{epoch:05}-*.npz")))
+    except Exception:  # no such state; zip, deflate and header errors of a damaged one, and those of the file system
+        return []
 
 
 @functools.lru_cache(maxsize=128)  # a scheduler asks for it every second; a name stands for one content
 def _history(path: Path) -> History:
-    """The history in a state, without the rest of it; empty if it cannot be read."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return _as_history(arrays["history"])
-    except Exception:  # zip, deflate and header errors of a damaged file, and those of the file system
-        return []
-
-
-def _as_history(rows: np.ndarray) -> History:
-    return [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in rows.tolist()]
+    with np.load(path, allow_pickle=False) as arrays:
+        return as_history(arrays["history"])
 
 
 def _epochs(folder: Path) -> dict[Path, int]:
@@ -194,17 +235,8 @@ def _epochs(folder: Path) -> dict[Path, int]:
 
 def _read(path: Path) -> State | None:
     """A state, marked as used now; None if its bytes are not those that were written, or not those of a state."""
-    content, match = path.read_bytes(), STATE_NAME.fullmatch(path.name)
-    if not match or hashlib.sha256(content).hexdigest() != match[2]:
-        return None
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
-            history, seconds = _as_history(arrays["history"]), arrays["seconds"].tolist()
-    except Exception:  # zip, deflate and header errors, of a foreign file that was given a state's name
-        return None
-    if len(history) != int(match[1]):
-        return None
-    with suppress(OSError):
-        os.utime(path)
-    return State(int(match[1]), variables, history, seconds, path)
+    state = decode(path.read_bytes(), path)
+    if state:
+        with suppress(OSError):
+            os.utime(path)
+    return state

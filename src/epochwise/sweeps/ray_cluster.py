@@ -1,0 +1,192 @@
+"""A Ray cluster: its nodes, and slots on them. Ray is an optional dependency, imported when a cluster is asked for.
+
+Address and token of the cluster are Ray's own settings: RAY_ADDRESS, RAY_AUTH_MODE and RAY_AUTH_TOKEN.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import epochwise
+from epochwise.common.directory_locks import internal_folder
+from epochwise.common.errors import InputError, one_line
+from epochwise.common.locks import locked
+from epochwise.common.paths import find_root, main_root
+from epochwise.common.processes import exit_on_signals
+from epochwise.common.worker import GRACE
+from epochwise.sweeps.host import PASSED, PROBE, Host, passed_environment
+from epochwise.sweeps.ray_slot import RaySlot
+
+WARM_UP = "warm up"  # the task of a slot until it is ready
+ANSWER_TIMEOUT = 120.0  # seconds that a node has to say what it is; Ray starts a process there, which imports
+
+
+@dataclass(frozen=True)
+class SlotResult:
+    """What a slot returned. It is `lost` if the slot is gone, with the reason as `failure`."""
+
+    value: dict[str, Any]
+    failure: str = ""
+    lost: bool = False
+
+
+class Slot:
+    """A slot that was asked for. It is `idle` once it is ready, until it is given a job, and after its result."""
+
+    def __init__(self, actor: Any, threads: int) -> None:  # noqa: ANN401  # Ray's handle
+        self.actor, self.threads = actor, threads
+        self.task: Any = None  # the caller's name for what the slot does
+        self.reference: Any = None  # Ray's, of the result
+        self.refused = ""  # why it is not used; it keeps its processors, so that no other slot is begun on them
+
+    @property
+    def idle(self) -> bool:
+        return self.task is None and not self.refused
+
+    def submit(self, task: Any, method: str, *arguments: object) -> None:  # noqa: ANN401
+        self.task, self.reference = task, getattr(self.actor, method).remote(*arguments)
+
+    def result(self) -> SlotResult:
+        """Wait for the task to end, and return its result."""
+        import ray
+
+        self.task = None
+        try:
+            value = ray.get(self.reference)
+        except ray.exceptions.RayTaskError as error:
+            return SlotResult({}, one_line(error.cause or error))
+        except ray.exceptions.RayError as error:  # the actor, its node or the whole cluster is gone
+            return SlotResult({}, _reason(error), lost=True)
+        return SlotResult(value, value.get("failure", ""))
+
+
+class RayCluster:
+    """The cluster that this process is connected to."""
+
+    def __init__(self, resources: Mapping[str, float]) -> None:
+        """Connect. `resources` are what each slot needs beside processors, by which nodes can be chosen.
+
+        Raises InputError if Ray is not installed or no cluster answers.
+        """
+        self.resources = dict(resources)
+        self.probe = internal_folder(main_root()) / PROBE
+        _connect()
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Ray's descriptions of the nodes that live and have the resources."""
+        import ray
+
+        return [
+            node
+            for node in ray.nodes()
+            if node["Alive"] and all(node["Resources"].get(name, 0) >= much for name, much in self.resources.items())
+        ]
+
+    def hosts(self) -> list[Host]:
+        """All nodes as processes on them see them. Raises InputError if one cannot run jobs, with its name."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+        nodes = self.nodes()
+        if not nodes:
+            raise InputError(f"no node of the Ray cluster has the resources {self.resources}")
+        with locked(self.probe):
+            slots = []
+            for node in nodes:
+                place = OnNode(node["NodeID"], soft=False)
+                slots.append(Slot(self._actor().options(num_cpus=0, scheduling_strategy=place).remote(*_given()), 0))
+                slots[-1].submit(node.get("NodeName") or node["NodeManagerAddress"], "describe", str(self.probe))
+            ray.wait([slot.reference for slot in slots], num_returns=len(slots), timeout=ANSWER_TIMEOUT)
+            return [self._host(slot) for slot in slots]
+
+    def processors(self) -> float:
+        """The processors of all nodes, whoever uses them."""
+        return float(sum(node["Resources"].get("CPU", 0) for node in self.nodes()))
+
+    def slots(self, threads: int) -> int:
+        """How many jobs with so many threads the nodes can run at once."""
+        return int(sum(node["Resources"].get("CPU", 0) // threads for node in self.nodes()))
+
+    def open(self, threads: int, tracked: bool) -> Slot:
+        """Ask for a slot, whose first task is WARM_UP. It waits until Ray has processors for it."""
+        options = {"num_cpus": threads, "resources": self.resources, "max_concurrency": 2}
+        slot = Slot(self._actor().options(**options).remote(*_given()), threads)
+        slot.submit(WARM_UP, "warm_up", str(self.probe), tracked)
+        return slot
+
+    def wait(self, slots: Sequence[Slot], seconds: float) -> list[Slot]:
+        """Those of `slots` that have a result, after waiting at most `seconds` for the first one."""
+        import ray
+
+        busy = {slot.reference: slot for slot in slots if slot.task is not None}
+        if not busy:
+            time.sleep(seconds)
+            return []
+        ready, _ = ray.wait(list(busy), num_returns=1, timeout=seconds)
+        if ready:
+            ready, _ = ray.wait(list(busy), num_returns=len(busy), timeout=0)
+        return [busy[reference] for reference in ready]
+
+    def close(self, slots: Sequence[Slot]) -> None:
+        """End slots. Runs that are at work there get the time to write that they were KILLED."""
+        import ray
+
+        stopping = [slot.actor.stop.remote() for slot in slots if slot.task not in (None, WARM_UP)]
+        if stopping:
+            ray.wait(stopping, num_returns=len(stopping), timeout=GRACE)
+        for slot in slots:
+            ray.kill(slot.actor)
+
+    def _actor(self) -> Any:  # noqa: ANN401  # Ray's
+        import ray
+
+        return ray.remote(RaySlot)
+
+    def _host(self, slot: Slot) -> Host:
+        import ray
+
+        try:
+            described = ray.get(slot.reference, timeout=0)
+        except ray.exceptions.GetTimeoutError:
+            described = {"failure": f"no answer for {ANSWER_TIMEOUT:.0f} s"}
+        except ray.exceptions.RayError as error:
+            described = {"failure": _reason(error)}
+        ray.kill(slot.actor)
+        if "failure" in described:
+            raise InputError(f"node {slot.task} of the Ray cluster cannot run jobs: {one_line(described['failure'])}")
+        return Host(**described | {"name": slot.task})
+
+
+def _connect() -> None:
+    try:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+    except ImportError as error:
+        raise InputError(f"hydra/launcher=ray needs Ray: pip install 'epochwise[ray]' ({error})") from error
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        raise InputError(f"RAY_ADDRESS={address}: name HOST:PORT of the cluster, and type the command on a node of it")
+    environment = {"env_vars": {"PYTHONPATH": str(Path(epochwise.__file__).parent.parent)}}
+    try:
+        ray.init("auto", log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        where = f"RAY_ADDRESS={address}" if address else "no RAY_ADDRESS, and none on this machine"
+        reason = one_line(error)[:200]
+        raise InputError(f"no Ray cluster answers ({where}); `ray start --head` starts one ({reason})") from error
+    exit_on_signals()  # Ray has put its own handler in place, which ends without a word
+
+
+def _given() -> tuple[str, dict[str, str], list[str]]:
+    """What each slot is given: the project, and the variables of this process that decide results or name servers."""
+    return str(find_root()), passed_environment(), list(PASSED)
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of one of Ray's errors, which go on for many lines."""
+    return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__

@@ -1,0 +1,162 @@
+"""SLURM by its own commands: `srun` asks a node, `sbatch` submits arrays, `squeue` says how their elements are.
+
+Nothing of SLURM's accounting is needed, and no port is opened.
+"""
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import epochwise
+from epochwise.common.directory_locks import internal_folder
+from epochwise.common.errors import InputError, RunError, one_line
+from epochwise.common.files import read_json, write_json
+from epochwise.common.locks import locked
+from epochwise.common.paths import find_root, main_root
+from epochwise.sweeps.host import PROBE, Host, difference
+from epochwise.trajectory.identity import PROCESS
+
+ENDED = (  # states of an element that runs no more; one that is to run again on another node is PENDING
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
+    *("REVOKED", "SPECIAL_EXIT", "TIMEOUT"),
+)
+OWN_OPTIONS = ("array", "job-name", "output", "error", "cpus-per-task", "chdir", "parsable", "wrap", "open-mode")
+LONGEST_REASON = 300  # characters of what a command of SLURM's says
+DEFAULT_MAX_ARRAY = 1001  # SLURM's own default of MaxArraySize, which is one more than the largest index
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """The cluster, and the options of conf/hydra/launcher/slurm.yaml."""
+
+    flags: tuple[str, ...]  # by which nodes are chosen, for srun and sbatch
+    time: str | None = None
+    at_once: int = 0
+
+    @staticmethod
+    def of(options: Mapping[str, Any]) -> "Slurm":
+        """Raises InputError for an option that this launcher sets itself, or that has no plain value."""
+        flags, more = [], dict(options.get("sbatch") or {})
+        for name in ("partition", "account", "constraint"):
+            flags += [f"--{name}={options[name]}"] if options.get(name) is not None else []
+        for name, value in more.items():
+            if name in OWN_OPTIONS or isinstance(value, (dict, list)):
+                raise InputError(f"hydra.launcher.sbatch.{name}: this launcher sets it, or it is no option of sbatch")
+            if value is not False and value is not None:
+                flags.append(f"--{name}" if value is True else f"--{name}={value}")
+        at_once = options.get("at_once") or 0
+        if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 0:
+            raise InputError(f"hydra.launcher.at_once must be a whole number of 0 or more, got {at_once!r}")
+        time = options.get("time")
+        return Slurm(tuple(flags), None if time is None else str(time), at_once)
+
+    def hosts(self) -> list[Host]:
+        """A node as a process on it sees it, which `srun` waits for; it is remembered until a job finds another one.
+
+        Raises InputError if SLURM is not installed or refuses the options.
+        """
+        remembered = _remembered(self.flags)
+        if remembered:
+            return [remembered]
+        print("asking a node of the SLURM cluster for its processor; srun waits until one is free", flush=True)
+        probe = internal_folder(main_root()) / PROBE
+        command = ["srun", "--quiet", "--ntasks=1", "--input=none", "--job-name=epochwise-host", *self.flags]
+        try:
+            with locked(probe):
+                printed = _call(
+                    [*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)]
+                )
+        except RunError as error:  # of wrong options, as a rule
+            raise InputError(str(error)) from error
+        try:
+            host = Host(**json.loads(printed.splitlines()[-1]))
+        except (ValueError, TypeError, IndexError) as error:
+            raise InputError(f"a node of the SLURM cluster cannot run jobs: {one_line(printed)[:300]}") from error
+        write_json(_memory(self.flags), host.as_plain())
+        return [host]
+
+    def submit(self, batch: Path, name: str, elements: int, threads: int) -> str:
+        """Submit an array that runs the elements of a batch file; returns its id. Raises RunError if SLURM refuses."""
+        limit = f"%{self.at_once}" if self.at_once else ""
+        log = str(batch.with_suffix("")).replace("%", "%%") + "-%a.log"
+        options = [f"--array=0-{elements - 1}{limit}", f"--job-name={name}", f"--cpus-per-task={threads}"]
+        options += ["--requeue", "--ntasks=1", "--open-mode=append", f"--output={log}", f"--chdir={find_root()}"]
+        options += [f"--time={self.time}"] if self.time else []
+        call = [sys.executable, "-X", "utf8", "-m", "epochwise.sweeps.slurm_element", str(batch)]
+        script = f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(_sources())}\nexec {shlex.join(call)}\n"
+        return _call(["sbatch", "--parsable", *options, *self.flags], script).strip().partition(";")[0]
+
+    def states(self, names: Sequence[str]) -> dict[tuple[str, int], str] | None:
+        """The state of each element that SLURM still knows, by the name of its array; None if SLURM does not answer.
+
+        SLURM forgets an element some minutes after its end (MinJobAge).
+        """
+        command = ["squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}", "--format=%j|%K|%T"]
+        try:
+            printed = _call(command)
+        except RunError:
+            return None
+        found = {}
+        for line in printed.splitlines():
+            name, index, state = line.split("|")
+            if index.isdecimal():
+                found[name, int(index)] = state
+        return found
+
+    @staticmethod
+    def max_array() -> int:
+        """How many elements an array may have."""
+        for line in _call(["scontrol", "show", "config"]).splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == "MaxArraySize" and value.strip().isdecimal():
+                return int(value) - 1
+        return DEFAULT_MAX_ARRAY - 1
+
+
+def forget_hosts() -> None:
+    """Ask a node anew before the next sweep: a job has run on one that is not as the one that was asked."""
+    for path in internal_folder(main_root()).glob("slurm-host-*.txt"):
+        path.unlink(missing_ok=True)
+
+
+def _remembered(flags: Sequence[str]) -> Host | None:
+    """What a node has said of itself when it was asked with the same options, if libraries and code are the same."""
+    try:
+        host = Host(**read_json(_memory(flags)))
+        usable = not difference(PROCESS, host.process, ("versions", "code"))
+    except (InputError, TypeError, KeyError):
+        return None
+    return host if usable else None
+
+
+def _memory(flags: Sequence[str]) -> Path:
+    """The file that remembers a node. Its suffix keeps it apart from the register of runs."""
+    digest = hashlib.sha256(json.dumps(list(flags)).encode()).hexdigest()[:16]
+    return internal_folder(main_root()) / f"slurm-host-{digest}.txt"
+
+
+def _sources() -> str:
+    """The folder of this package's code, for processes on other hosts."""
+    return str(Path(epochwise.__file__).parent.parent)
+
+
+def _call(command: Sequence[str], text: str = "") -> str:
+    """What a command of SLURM's prints. Raises InputError if it is not installed, and RunError if it fails."""
+    environment = os.environ | {"PYTHONPATH": _sources()}
+    try:
+        done = subprocess.run(
+            command, input=text, env=environment, capture_output=True, text=True, errors="replace", check=False
+        )
+    except FileNotFoundError as error:
+        raise InputError(f"hydra/launcher=slurm needs SLURM's commands: {command[0]} is not installed here") from error
+    if done.returncode:
+        reason = one_line(done.stderr or done.stdout)[-LONGEST_REASON:] or f"exit code {done.returncode}"
+        raise RunError(f"{command[0]}: {reason}")
+    return done.stdout

@@ -1,0 +1,169 @@
+"""The jobs of a sweep in slots of a cluster that grows, shrinks and loses nodes, with a cluster that is none."""
+
+import copy
+from dataclasses import asdict, replace
+
+import pytest
+from made_sweeps import finish, make_sweep
+from omegaconf import DictConfig
+
+from epochwise.common.errors import InputError, RunError
+from epochwise.config import overrides
+from epochwise.config.compose import load
+from epochwise.sweeps import ray_executor
+from epochwise.sweeps.grid import make_points
+from epochwise.sweeps.host import Host
+from epochwise.sweeps.ray_cluster import WARM_UP, SlotResult
+from epochwise.sweeps.ray_executor import RayExecutor
+from epochwise.sweeps.record import SweepRecord
+from epochwise.trajectory.identity import PROCESS
+
+
+class FakeSlot:
+    def __init__(self, cluster: "FakeCluster", threads: int) -> None:
+        self.cluster, self.threads, self.refused = cluster, threads, ""
+        self.task = WARM_UP
+
+    @property
+    def idle(self) -> bool:
+        return self.task is None and not self.refused
+
+    def submit(self, task, method: str, *arguments) -> None:
+        self.task, self.arguments = task, arguments
+
+    def result(self) -> SlotResult:
+        task, self.task = self.task, None
+        if task is WARM_UP:
+            return self.cluster.warm_up()
+        return self.cluster.run(task, *self.arguments)
+
+
+class FakeCluster:
+    """Nodes by their CPUs. `ends` are how the first jobs end: None is done, else the failure of a slot that is lost."""
+
+    def __init__(self, *cpus: int, ends: tuple[str | None, ...] = (), hosts: tuple[object, ...] = ()) -> None:
+        self.cpus, self.ends, self.hosts = list(cpus), list(ends), list(hosts)
+        self.opened, self.closed, self.order, self.most = [], [], [], 0
+
+    def nodes(self) -> list[dict]:
+        return [{"Resources": {"CPU": cpus}} for cpus in self.cpus]
+
+    def processors(self) -> float:
+        return sum(self.cpus)
+
+    def slots(self, threads: int) -> int:
+        return sum(cpus // threads for cpus in self.cpus)
+
+    def open(self, threads: int, tracked: bool) -> FakeSlot:
+        self.opened.append(FakeSlot(self, threads))
+        return self.opened[-1]
+
+    def close(self, slots) -> None:
+        self.closed += slots
+
+    def wait(self, slots, seconds: float) -> list[FakeSlot]:
+        self.most = max(self.most, len([slot for slot in slots if slot.task not in (None, WARM_UP)]))
+        return [slot for slot in slots if slot.task is not None][-1:]
+
+    def warm_up(self) -> SlotResult:
+        given = self.hosts.pop(0) if self.hosts else {}
+        if isinstance(given, str):
+            return SlotResult({}, given)
+        process = copy.deepcopy(PROCESS)
+        process["processor"] |= given
+        return SlotResult(asdict(Host("n1", "kernel", True, process)))
+
+    def run(self, job, folder: str, number: int) -> SlotResult:
+        self.order.append(number)
+        end = self.ends.pop(0) if self.ends else None
+        if end:
+            self.cpus.pop()
+            return SlotResult({}, end, lost=True)
+        finish(job.run.path, number, fingerprint=SweepRecord.read(job.run.path.parent).points[number].fingerprint)
+        return SlotResult({"failure": ""})
+
+
+@pytest.fixture
+def execute(project, monkeypatch):
+    """Run a sweep on a cluster; returns its record as it is on disk afterwards."""
+    monkeypatch.setattr(ray_executor, "POLL_INTERVAL", -1.0)
+
+    def execute(cluster: FakeCluster, *typed: str, **more) -> SweepRecord:
+        _, points = make_points(overrides.grid(["tracking=off", *typed]))
+        sweep = make_sweep(project.path, [], *points, **more)
+
+        def compose(number: int) -> DictConfig:
+            return load(sweep.points[number].overrides)
+
+        RayExecutor(sweep, cluster, None, compose).execute(range(len(sweep.points)))
+        return SweepRecord.read(sweep.folder)
+
+    return execute
+
+
+def test_as_many_slots_are_asked_for_as_trajectories_can_use(execute):
+    cluster = FakeCluster(2, 2)
+    sweep = execute(cluster, "train.epochs=1,3", "seed=0,1")
+    assert not sweep.failures and len(cluster.opened) == 2 and cluster.closed == cluster.opened
+    assert sorted(cluster.order) == [0, 1, 2, 3] and sorted(cluster.order[:2]) != [0, 1], "the longer ones first"
+
+
+def test_a_job_whose_node_is_lost_runs_again_up_to_three_times(execute, capsys):
+    sweep = execute(FakeCluster(1, 1, 1, 1, ends=("dead", "dead", "dead", None)), "seed=0")
+    assert not sweep.failures
+    assert capsys.readouterr().out.count("lost: seed=0: its node is gone; it runs again (") == 3
+    lost = execute(FakeCluster(1, 1, 1, 1, 1, ends=("dead",) * 4), "seed=1")
+    assert lost.failures == {0: "its node was lost 4 times (dead)"}
+
+
+def test_nodes_that_come_are_used(execute):
+    cluster = FakeCluster(1)
+    wait = cluster.wait
+
+    def grow(slots, seconds):
+        cluster.cpus = [1, 1, 1]
+        return wait(slots, seconds)
+
+    cluster.wait = grow
+    execute(cluster, "seed=range(0,6)")
+    assert len(cluster.opened) == 3
+
+
+def test_slots_have_as_many_cpus_as_their_jobs_threads(execute):
+    cluster = FakeCluster(2)
+    sweep = execute(cluster, "train.threads=1,2", "seed=0,1")
+    assert not sweep.failures
+    assert {slot.threads for slot in cluster.opened} == {1, 2}
+
+
+def test_more_threads_than_any_node_has_are_refused(execute):
+    with pytest.raises(InputError, match=r"train\.threads=3: no node .* the largest has 2"):
+        execute(FakeCluster(2, 2), "train.threads=3", "seed=0")
+
+
+def test_a_slot_of_another_kind_is_named_and_not_used(execute, capsys):
+    cluster = FakeCluster(1, 1, hosts=({"model name": "Z80"},))
+    sweep = execute(cluster, "seed=0,1")
+    assert not sweep.failures
+    assert "a slot is not used: n1 has another processor (model name: Z80, not" in capsys.readouterr().out
+    mixed = FakeCluster(1, hosts=({"model name": "Z80"},))
+    assert not execute(mixed, "seed=5", "sweep.mixed=true", mixed=True).failures
+
+
+def test_a_cluster_of_which_no_slot_can_be_used_ends_the_sweep(execute):
+    with pytest.raises(RunError, match="no slot of the Ray cluster can run the jobs: no module"):
+        execute(FakeCluster(1, hosts=("no module",)), "seed=0")
+
+
+def test_a_slot_that_waits_for_processors_that_are_gone_is_given_up(execute):
+    cluster = FakeCluster(1, 1)
+    wait = cluster.wait
+
+    def shrink(slots, seconds):
+        del cluster.cpus[1:]
+        return wait(slots[:1], seconds)
+
+    cluster.wait = shrink
+    sweep = execute(cluster, "seed=0,1")
+    assert not sweep.failures and len(cluster.opened) == 2
+    assert replace(sweep).failures == {}

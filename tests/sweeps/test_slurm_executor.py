@@ -1,0 +1,201 @@
+"""The jobs of a sweep as arrays, with a cluster that is none: what is submitted, attached to, and said of failures."""
+
+import json
+
+import pytest
+from made_sweeps import finish, make_sweep
+from omegaconf import DictConfig
+
+from epochwise.common.errors import InputError
+from epochwise.common.files import write_text
+from epochwise.config import overrides
+from epochwise.config.compose import load
+from epochwise.sweeps import slurm_element, slurm_executor
+from epochwise.sweeps.directory import failure_file
+from epochwise.sweeps.grid import make_points
+from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.slurm import Slurm
+from epochwise.sweeps.slurm_element import run_element
+from epochwise.sweeps.slurm_executor import SlurmExecutor
+
+
+class FakeSlurm:
+    """Runs an element each time it is asked for states, unless it is told how elements end."""
+
+    def __init__(self, root, most: int = 1000) -> None:
+        self.root, self.most = root, most
+        self.arrays, self.found, self.runs = {}, {}, True
+
+    def max_array(self) -> int:
+        return self.most
+
+    def submit(self, batch, name, elements, threads) -> str:
+        self.arrays[name] = (batch, threads, json.loads(batch.read_text())["elements"])
+        self.found |= {(name, index): "PENDING" for index in range(elements)}
+        return str(100 + len(self.arrays))
+
+    def states(self, names):
+        found = {key: state for key, state in self.found.items() if key[0] in names}
+        for (name, index), state in self.found.items():
+            if self.runs and name in names and state == "PENDING":
+                self.end(name, index)
+                break
+        return found
+
+    def end(self, name: str, index: int) -> None:
+        batch, _, elements = self.arrays[name]
+        sweep = SweepRecord.read(batch.parent)
+        for number in elements[index]:
+            finish(sweep.folder / str(number), number, fingerprint=sweep.points[number].fingerprint)
+        self.found[name, index] = "COMPLETED"
+
+
+@pytest.fixture
+def sweep(project, monkeypatch) -> SweepRecord:
+    """Two trajectories of three runs."""
+    monkeypatch.setattr(slurm_executor, "POLL_INTERVAL", 0.0)
+    typed = overrides.grid(["tracking=off", "train.epochs=1,3,2", "seed=0,1"])
+    return make_sweep(project.path, [], *make_points(typed)[1])
+
+
+def execute(sweep: SweepRecord, slurm: FakeSlurm) -> SweepRecord:
+    def compose(number: int) -> DictConfig:
+        return load(sweep.points[number].overrides)
+
+    SlurmExecutor(sweep, slurm, None, compose).execute(range(len(sweep.points)))
+    return SweepRecord.read(sweep.folder)
+
+
+def test_an_element_is_a_trajectory_the_longest_run_first(sweep, project, capsys):
+    slurm = FakeSlurm(project.path)
+    done = execute(sweep, slurm)
+    ((_, threads, elements),) = slurm.arrays.values()
+    assert not done.failures and threads == 1
+    epochs = [[sweep.points[number].parameters["train.epochs"] for number in element] for element in elements]
+    assert epochs == [[3, 2, 1]] * 2
+    printed = capsys.readouterr().out
+    assert "submitted SLURM array 101; logs multirun/day/time/slurm-*.log" in printed
+    assert "6 runs on 2 workers: 6 epochs to train" in printed and printed.count("done: ") == 6
+
+
+def test_arrays_are_no_larger_than_slurm_takes_them(sweep, project):
+    slurm = FakeSlurm(project.path, most=1)
+    assert not execute(sweep, slurm).failures
+    assert len(slurm.arrays) == 2
+
+
+def test_the_same_command_attaches_to_what_waits_or_runs_and_submits_the_rest(sweep, project, capsys):
+    slurm = FakeSlurm(project.path)
+    slurm.runs = False
+    real = slurm.states
+
+    def interrupt(names):
+        raise KeyboardInterrupt
+
+    slurm.states = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        execute(sweep, slurm)
+    assert "SLURM array 101 goes on without this command" in capsys.readouterr().out
+    slurm.states, slurm.runs = real, True
+    (name,) = slurm.arrays
+    slurm.end(name, 0)
+    assert not execute(sweep, slurm).failures
+    assert list(slurm.arrays) == [name]
+    assert "going on with SLURM array 101" in capsys.readouterr().out
+    again = execute(sweep, slurm)
+    assert list(slurm.arrays) == [name] and not again.failures, "all are finished"
+
+
+def test_an_array_that_slurm_has_forgotten_is_submitted_again(sweep, project):
+    slurm = FakeSlurm(project.path)
+    real, slurm.states = slurm.states, lambda names: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        execute(sweep, slurm)
+    slurm.states = real
+    slurm.found.clear()
+    assert not execute(sweep, slurm).failures
+    assert len(slurm.arrays) == 2
+
+
+def test_why_an_element_ended_before_its_runs(sweep, project, capsys):
+    slurm = FakeSlurm(project.path)
+
+    def states(names):
+        (name,) = names
+        return {(name, 0): "TIMEOUT", (name, 1): "RUNNING"} if slurm.runs else {}
+
+    slurm.states = states
+    write = slurm.submit
+
+    def submit(batch, *rest):
+        number = json.loads(batch.read_text())["elements"][1][0]
+        write_text(failure_file(sweep.run_directory(sweep.points[number])), "ValueError: boom\n")
+        identity = write(batch, *rest)
+        slurm.runs = True
+        return identity
+
+    slurm.submit = submit
+    real_sleep = slurm_executor.time.sleep
+
+    def sleep(seconds):
+        slurm.runs = False  # SLURM forgets elements some minutes after their end
+        real_sleep(0)
+
+    slurm_executor.time.sleep = sleep
+    try:
+        done = execute(sweep, slurm)
+    finally:
+        slurm_executor.time.sleep = real_sleep
+    assert len(done.failures) == 6
+    reasons = sorted(set(done.failures.values()))
+    assert reasons[0].startswith(
+        "SLURM's element 101_0 ended before the run did (TIMEOUT), see multirun/day/time/slurm-1-0"
+    )
+    assert reasons[1].startswith("SLURM's element 101_1 ended before the run did, see ")
+    assert reasons[2] == "ValueError: boom"
+
+
+def test_an_element_runs_its_points_and_writes_why_one_failed(sweep, project, monkeypatch):
+    ran = []
+
+    def run(folder: str, number: int) -> None:
+        ran.append(number)
+        if number == 2:
+            raise InputError("not\nwith this")
+
+    monkeypatch.setattr(slurm_element, "run_number", run)
+    batch = sweep.folder / "slurm-1.json"
+    write_text(batch, json.dumps({"elements": [[0], [4, 2]], "identity": slurm_element.PROCESS}))
+    assert run_element(batch, 0) and not run_element(batch, 1)
+    assert ran == [0, 4, 2]
+    leaderboard = make_leaderboard(project.path, sweep)
+    assert leaderboard.failures == [(sweep.points[2].name, "not with this")]
+
+
+def test_an_element_on_another_processor_is_refused_by_the_nodes_name(sweep, project, monkeypatch):
+    monkeypatch.setenv("SLURMD_NODENAME", "n7")
+    identity = slurm_element.PROCESS | {"processor": {"model name": "Z80"}}
+    batch = sweep.folder / "slurm-1.json"
+    write_text(batch, json.dumps({"elements": [[0]], "identity": identity}))
+    assert not run_element(batch, 0)
+    ((_, reason),) = make_leaderboard(project.path, sweep).failures
+    assert reason.startswith("node n7 has another processor (") and reason.endswith("or sweep.mixed=true")
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        ({"sbatch": {"array": "1-2"}}, "hydra.launcher.sbatch.array: this launcher sets it"),
+        ({"sbatch": {"mem": ["4G"]}}, "hydra.launcher.sbatch.mem"),
+        ({"at_once": -1}, "hydra.launcher.at_once must be a whole number of 0 or more, got -1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, reason):
+    with pytest.raises(InputError, match=reason.replace(".", r"\.")):
+        Slurm.of(options)
+
+
+def test_options_are_given_to_slurm_as_they_are():
+    options = {"partition": "short", "constraint": None, "time": "2:00:00", "sbatch": {"mem": "4G", "exclusive": True}}
+    assert Slurm.of(options) == Slurm(("--partition=short", "--mem=4G", "--exclusive"), "2:00:00", 0)
