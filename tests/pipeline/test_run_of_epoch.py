@@ -111,6 +111,15 @@ def test_a_finished_run_of_so_many_epochs_is_used(project, run):
     assert others(project, run) == [three]
 
 
+def test_the_state_is_looked_for_in_the_store_that_the_run_has_used(project, run):
+    (project.path / "trajectories").rename(project.path / "elsewhere")
+    cfg = run.read_config()
+    cfg.trajectories.store = "elsewhere"
+    run.write_config(cfg)
+    assert take(run, 3).read_record().epochs_trained == 0
+    assert not (project.path / "trajectories").exists()
+
+
 def test_params_are_those_of_the_best_epoch(project, run):
     best = best_of(run)
     done = project.cli("promote", run.read_record().run_id, "--best-epoch", "--params")

@@ -1,6 +1,7 @@
 """The jobs of a sweep as arrays, with a cluster that is none: what is submitted, attached to, and said of failures."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from made_sweeps import finish, make_sweep
@@ -171,6 +172,17 @@ def test_an_element_runs_its_points_and_writes_why_one_failed(sweep, project, mo
     assert ran == [0, 4, 2]
     leaderboard = make_leaderboard(project.path, sweep)
     assert leaderboard.failures == [(sweep.points[2].name, "not with this")]
+
+
+def test_an_element_that_runs_again_says_again_that_a_run_has_diverged(sweep, project):
+    """Its node may have died after the run had ended, before anybody said so. Only a search takes that as an end."""
+    replace(sweep, search={"proposals": "grid", "rungs": [1, 2, 3], "eta": 2, "keep_ties": True}).write()
+    failure = {"status": "FAILED", "failure": "DivergedError: training diverged in epoch 1"}
+    finish(sweep.folder / "0", 0, fingerprint=sweep.points[0].fingerprint, **failure)
+    batch = sweep.folder / "slurm-1.json"
+    write_text(batch, json.dumps({"elements": [[0]], "identity": slurm_element.PROCESS}))
+    assert not run_element(batch, 0)
+    assert failure_file(sweep.run_directory(sweep.points[0])).read_text() == "training diverged in epoch 1\n"
 
 
 def test_an_element_on_another_processor_is_refused_by_the_nodes_name(sweep, project, monkeypatch):

@@ -27,6 +27,7 @@ from epochwise.trajectory.identity import Identity, fingerprint, segments, traje
 from epochwise.trajectory.remote_states import kept_epochs, open_states
 
 EPOCHS, COOLDOWN = "train.epochs", "train.cooldown_epochs"
+STORE = "trajectories.store"  # runs that are older than this key have their states in trajectories/
 PARTS = {  # of an identity that another checkout, environment or machine may have otherwise
     "code": "training code",
     "network": "network file",
@@ -48,8 +49,9 @@ def run_of_epoch(run: RunDirectory, epoch: int, tracking: DictConfig) -> RunDire
         raise InputError(f"run {record.run_id} has no epoch {epoch}; it consists of the epochs 1…{len(history)}")
     if epoch == len(history):
         return run
-    wanted = _parameters_of_epoch(parameters(run.read_config()), epoch, record)
-    cfg = _load(wanted, tracking)
+    trained = run.read_config()
+    wanted = _parameters_of_epoch(parameters(trained), epoch, record)
+    cfg = _load(wanted, tracking, trained)
     check_data(cfg)
     data = prepared_for(cfg)
     if data.sha256 != record.data_sha256:
@@ -84,10 +86,14 @@ def _parameters_of_epoch(values: dict[str, Any], epoch: int, record: RunRecord) 
     return values | {EPOCHS: epoch, COOLDOWN: 0, PATIENCE: None}
 
 
-def _load(wanted: dict[str, Any], tracking: DictConfig) -> DictConfig:
-    """The configuration with these parameters, whatever params.yaml says. Raises InputError if it is not allowed."""
+def _load(wanted: dict[str, Any], tracking: DictConfig, trained: DictConfig) -> DictConfig:
+    """The configuration with these parameters, whatever params.yaml says, and the state store of the `trained` run.
+
+    Raises InputError if it is not allowed.
+    """
     logged = [as_override(f"tracking.{key}", tracking[key]) for key in ("enabled", "experiment")]
-    return load([*_removed(wanted), *_as_typed(wanted), *logged])
+    stored = [as_override(STORE, trained.trajectories.store)] if "store" in trained.get("trajectories", {}) else []
+    return load([*_removed(wanted), *_as_typed(wanted), *logged, *stored])
 
 
 def _check_identity(record: RunRecord, wanted: Identity, values: dict[str, Any]) -> None:

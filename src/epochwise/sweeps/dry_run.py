@@ -134,13 +134,14 @@ def _rungs_above(
     dropped = {key for key, points in by_setting(batch).items() if any(point.job in ended.diverged for point in points)}
     going = {key: points for key, points in by_setting(batch).items() if key not in dropped}
     # Without states each run trains all of its epochs.
-    done = {key: _epochs_needed(ended, points, store) if store else set() for key, points in going.items()}
+    view = StoreView(whole=True)
+    done = {key: _epochs_needed(ended, points, store, view) if store else set() for key, points in going.items()}
     later = []
     for epochs, candidates in above.items():
         costs = []
         for key, points in by_setting(candidates).items():
             if key in going:
-                needed = _epochs_needed(ended, points, store)
+                needed = _epochs_needed(ended, points, store, view)
                 costs.append(Cost(sum(point.job not in ended for point in points), len(needed - done[key])))
                 done[key] |= needed if store else set()
         later.append(_later(search, epochs, settings, costs))
@@ -169,10 +170,10 @@ def _later(search: Search, epochs: int, settings: int, costs: Sequence[Cost]) ->
     return LaterRung(epochs, (least, most), runs, to_train)
 
 
-def _epochs_needed(ended: EndedRuns, points: Sequence[Point], store: Store | None) -> Epochs:
+def _epochs_needed(ended: EndedRuns, points: Sequence[Point], store: Store | None, view: StoreView) -> Epochs:
     """The epochs of which there is no state, for those of the runs that have not ended."""
     needed: Epochs = set()
     for point in points:
         if point.job not in ended:
-            needed |= missing_epochs(point.parameters, str(point.data_sha256), store)
+            needed |= missing_epochs(point.parameters, str(point.data_sha256), store, view)
     return needed

@@ -22,6 +22,7 @@ from epochwise.config.schema import parameters
 from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import ended_runs, failure_file, log_file
+from epochwise.sweeps.elsewhere import LAUNCHERS
 from epochwise.sweeps.record import SweepRecord
 from epochwise.tracking.server import preload
 
@@ -36,22 +37,31 @@ def run_point(cfg: DictConfig) -> None:
     directory, typed = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
     OmegaConf.resolve(cfg)
     check_values(cfg)
-    _run(SweepRecord.read(Path(hydra.sweep.dir)), hydra.job.num, cfg, directory, typed)
+    ours = hydra.launcher._target_.startswith(LAUNCHERS)
+    _run(SweepRecord.read(Path(hydra.sweep.dir)), hydra.job.num, cfg, directory, typed, planned=ours)
 
 
 def run_number(folder: str, number: int) -> None:
     """Run a point of the sweep in `folder` by its number: all that a job on another host is given.
 
-    Raises as `run_point` does. What this process and native code in it print is appended to the run directory's log.
+    Raises as `run_point` does, and RunError if the run has diverged before: the job may run again because its host was
+    gone before it could say so. What this process and native code in it print is appended to the run directory's log.
     """
     sweep = SweepRecord.read(Path(folder))
     run = sweep.run_directory(sweep.points[number])
     with _logged(log_file(run)):
         typed = sweep.points[number].overrides
-        _run(sweep, number, load(typed), run.path, typed)
+        failure = _run(sweep, number, load(typed), run.path, typed, planned=True)
+        if failure:
+            raise RunError(failure)
 
 
-def _run(sweep: SweepRecord, number: int, cfg: DictConfig, directory: Path, typed: list[str]) -> None:
+def _run(sweep: SweepRecord, number: int, cfg: DictConfig, directory: Path, typed: list[str], planned: bool) -> str:
+    """Run a point; returns why that would fail if the very same run has diverged before.
+
+    With `planned`, an executor of ours has looked everywhere for runs that have ended. To do that again for each job
+    would read all runs for each run.
+    """
     point = sweep.points[number]
     failure_file(RunDirectory(directory)).unlink(missing_ok=True)
     if point.refused:
@@ -60,14 +70,13 @@ def _run(sweep: SweepRecord, number: int, cfg: DictConfig, directory: Path, type
         raise RunError("the configuration was changed while the sweep ran; start it again")
     with lock_directory(main_root(), directory):  # a worker of a sweep whose parent was killed may still be ending here
         pass
-    # Who planned the sweep has looked everywhere. To do that again for each job would read all runs for each run.
-    own = replace(sweep, rerun=True)
-    if not cfg.sweep.rerun and point.job in (ended := ended_runs(find_root(), own, [point])):
-        if point.job in ended.diverged:
-            raise RunError(ended.diverged[point.job].read_record().reason)
-        print(f"already finished: {point.name}")
-        return
+    if not cfg.sweep.rerun:
+        ended = ended_runs(find_root(), replace(sweep, rerun=planned), [point])
+        if point.job in ended:
+            print(f"has ended already: {point.name}")
+            return ended.diverged[point.job].read_record().reason if point.job in ended.diverged else ""
     run_configuration(cfg, directory, typed, point.name, sweep.id, point.fingerprint)
+    return ""
 
 
 def run_in_worker(context: HydraContext, cfg: DictConfig, log: Path) -> None:

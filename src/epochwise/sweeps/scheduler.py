@@ -72,9 +72,11 @@ def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Stor
     return len(missing_epochs(parameters, data_sha256, store))
 
 
-def missing_epochs(parameters: Mapping[str, Any], data_sha256: str, store: Store | None) -> Epochs:
+def missing_epochs(
+    parameters: Mapping[str, Any], data_sha256: str, store: Store | None, view: "StoreView | None" = None
+) -> Epochs:
     """The epochs of one run that come after the newest state in the store; all without one."""
-    return StoreView().untrained(store, _keys(parameters, data_sha256), parameters[PATIENCE])
+    return (view or StoreView()).untrained(store, _keys(parameters, data_sha256), parameters[PATIENCE])
 
 
 def may_end_early(jobs: Iterable[Job], view: "StoreView | None" = None) -> bool:
