@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -317,7 +318,8 @@ class TeamServer:
         own = {"MLFLOW_AUTH_CONFIG_PATH": str(self.folder / "auth.ini"), "MLFLOW_FLASK_SERVER_SECRET_KEY": "secret"}
         own |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         stores = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
-        command = ["mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "2", *stores]
         with open(self.folder / "server.log", "ab") as log:
             options = {"stdout": log, "stderr": log, "start_new_session": True}
@@ -340,6 +342,7 @@ class TeamServer:
 
     def _created(self, name: str) -> bool:
         """Whether the server has the user; False while it does not answer yet."""
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
         body = json.dumps({"username": name, "password": USERS[name]}).encode()
         secret = base64.b64encode(b"admin:the-admins-password").decode()
         heads = {"Content-Type": "application/json", "Authorization": f"Basic {secret}"}

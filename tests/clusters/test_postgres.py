@@ -4,10 +4,10 @@ import json
 import subprocess
 
 import pytest
-from cluster_nodes import GRID, RUNS, TeamServer, descendants, postgres, strangers
+from cluster_nodes import TeamServer, descendants, postgres, strangers
 from conftest import clean_environment, copy_project, wait_for
 
-MAX_REQUESTS = 45  # of a run, see docs/team.md; each costs the server a third of a second of hashing
+MAX_REQUESTS = 36  # of a run: 19 files, and 15 requests of a run of one or two syncs; each costs 0.3 s of hashing
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_postgres_two_users_sweep_at_once_and_a_run_costs_few_requests(project, 
             project.ok("epochwise", "run", "train.epochs=2", "seed=3", **server.as_user("anna"))
             requests = server.requests()[before:]
             assert 0 < len(requests) <= MAX_REQUESTS, "\n".join(requests)
-            command = ("epochwise", "run", "-m", *GRID)
+            command = ("epochwise", "run", "-m", "train.epochs=1,2", "train.decay_every=1")
             users = [("anna", project), ("bert", other)]
             processes = [
                 subprocess.Popen(
@@ -38,13 +38,10 @@ def test_postgres_two_users_sweep_at_once_and_a_run_costs_few_requests(project, 
             ]
             printed = [process.communicate(timeout=900)[0] for process in processes]
             assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
-            for user, where in users:
-                assert f"runs {server.address}" in printed[users.index((user, where))]
-                listed = where.ok("epochwise", "publish", **server.as_user(user))
-                assert "problem" not in listed
         finally:
             server.stop()
-    assert [text.count("done: ") for text in printed] == [RUNS, RUNS]
+    assert [text.count("done: ") for text in printed] == [2, 2]
+    assert all(f"runs {server.address}" in text for text in printed), "the leaderboard is on the server, too"
     assert "secret" not in "".join(printed) and "warning" not in "".join(printed)
 
 

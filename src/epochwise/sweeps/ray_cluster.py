@@ -5,6 +5,7 @@ Address and token of the cluster are Ray's own settings: RAY_ADDRESS, RAY_AUTH_M
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from epochwise.sweeps.host import PASSED, PROBE, Host, passed_environment
 from epochwise.sweeps.ray_slot import RaySlot
 
 WARM_UP = "warm up"  # the task of a slot until it is ready
+CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 120.0  # seconds that a node has to say what it is; Ray starts a process there, which imports
 
 
@@ -172,14 +174,29 @@ def _connect() -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     if address.startswith("ray://"):
         raise InputError(f"RAY_ADDRESS={address}: name HOST:PORT of the cluster, and type the command on a node of it")
+    where = f"RAY_ADDRESS={address}" if address else "no RAY_ADDRESS, and none on this machine"
+    _check_address(address, where)
     environment = {"env_vars": {"PYTHONPATH": str(Path(epochwise.__file__).parent.parent)}}
     try:
         ray.init("auto", log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        where = f"RAY_ADDRESS={address}" if address else "no RAY_ADDRESS, and none on this machine"
-        reason = one_line(error)[:200]
-        raise InputError(f"no Ray cluster answers ({where}); `ray start --head` starts one ({reason})") from error
+        raise InputError(_no_answer(where, error)) from error
     exit_on_signals()  # Ray has put its own handler in place, which ends without a word
+
+
+def _check_address(address: str, where: str) -> None:
+    """Raise InputError if nothing listens there: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(_no_answer(where, error)) from error
+
+
+def _no_answer(where: str, error: Exception) -> str:
+    return f"no Ray cluster answers ({where}); `ray start --head` starts one ({one_line(error)[:200]})"
 
 
 def _given() -> tuple[str, dict[str, str], list[str]]:
