@@ -66,7 +66,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
 def _is_turned(picture: Image.Image) -> bool:
     with suppress(Exception):  # as in `upright`
-        return picture.getexif().get(EXIF_ORIENTATION, 1) != 1
+        return bool(picture.getexif().get(EXIF_ORIENTATION, 1) != 1)
     return False
 
 
