@@ -15,7 +15,8 @@ def estimate(root: Path, least: int, most: int) -> str:
     """The line about time, if the job that is known trains ten epochs of a second each, and a later rung so many."""
     one = point(0, train__threads=1)
     job = Job(0, "a job", RunDirectory(Path("run")), 1, 10, [("trajectory", 10)], None)
-    plan = DryRun([PlannedJob(one, job=job, missing=10, to_train=10)], [LaterRung(20, (1, 4), (1, 4), (least, most))])
+    later = [LaterRung(20, (1, 4), (1, 4), (least, most))]
+    plan = DryRun([PlannedJob(one, job=job, missing=10, to_train=10)], at_least=10, later=later)
     paces = {kind(one.parameters, one.data_sha256): Pace(3, 1.0, 0.0, 1000, 1000)}
     (line,) = [line for line in text(plan, paces, root, 1, 1.0) if line.startswith("time: ")]
     return line
