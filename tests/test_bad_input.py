@@ -513,7 +513,7 @@ RUN_DIRECTORIES = [
     Case("an empty id to publish", nothing, ("publish", ""), "is empty; leave it out, or name one"),
     Case("an empty id to compare", nothing, ("compare", ""), "is empty; leave it out, or name one"),
     Case("an empty sweep", nothing, ("promote", "--sweep", ""), "is empty; leave it out, or name one"),
-    Case("an empty --model", nothing, ("predict", "--random", "1", "--model", ""), "is empty; leave it out, or name one"),
+    Case("an empty --model", nothing, ("export", ""), "is empty; leave it out, or name one"),
     Case("no sweep", nothing, COMPARE, "no sweep is in multirun/ yet"),
     Case("sweep.json cut off", sweep("{"), COMPARE, "no sweep is in multirun/ yet"),
     Case(
