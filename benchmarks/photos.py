@@ -21,7 +21,14 @@ from scipy import ndimage
 
 from epochwise.commands.find_model import found_model
 from epochwise.commands.photos.reading import read_photo
-from epochwise.commands.predict import Sample, class_names_of, prediction_of, style_of_run, test_images_of
+from epochwise.commands.predict import (
+    Sample,
+    class_names_of,
+    prediction_of,
+    read_options_of,
+    style_of_run,
+    test_images_of,
+)
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Oblique")
 
@@ -480,7 +487,8 @@ def main() -> None:
         images, labels = test_images_of(run)
         pictures = make_pictures(folder, images, labels.argmax(axis=1), options.each, options.plain, options.seed)
         style, names = style_of_run(run), class_names_of(run)
-        readings = [read_photo(path, path.name, style) for _, path, _ in pictures]
+        read_options = read_options_of(run)
+        readings = [read_photo(path, path.name, style, read_options) for _, path, _ in pictures]
         from epochwise.training.model_file import load_model
 
         scores = load_model(file).predict(np.stack([reading.image for reading in readings]), verbose=0)

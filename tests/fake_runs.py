@@ -2,6 +2,7 @@
 
 The model.dense_units of a run are the validation images, of 300, that it classifies correctly; odd ones get 3 more with
 each epoch. The first ones are correct, so two runs differ by more than chance if their numbers do by 5 or more.
+Their states say that no epoch has reached more than another one, so a patience of n ends a run after n + 1.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,10 @@ from typing import Any
 
 import pytest
 from conftest import Project
-from made_sweeps import finish
+from made_sweeps import finish, predict
 from omegaconf import DictConfig
 
 from epochwise.common.errors import DivergedError
-from epochwise.common.files import write_text
 from epochwise.common.paths import find_root
 from epochwise.common.worker import TaskResult
 from epochwise.config.schema import parameters
@@ -27,11 +27,14 @@ from epochwise.runs.record import FAILED
 from epochwise.sweeps import executor, leaderboard_files
 from epochwise.sweeps.scheduler import epochs_to_train
 from epochwise.training.history import COLUMNS
+from epochwise.trajectory.ending import last_epoch
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
 from epochwise.trajectory.states import StateStore
 
 IMAGES = 300
-DIVERGES, IS_KILLED = 13, "killed once"  # model.dense_units; a file in the project with the number of such a run
+DIVERGES, DIVERGES_LATER = 13, 201  # model.dense_units of runs that diverge; those of 201 in the second epoch
+IS_KILLED = "killed once"  # a file in the project with the model.dense_units of a run
+DIVERGED = "diverged.txt"  # of the project: a line for each run that has diverged
 TRAINED = "trained.txt"  # of the project: a line for each run with its directory and how many epochs it trained
 
 
@@ -43,15 +46,18 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
     """A run that is finished at once, with the states that a training would leave."""
     folder, root, store = log.parent, find_root(), state_store(cfg)
     values, data = parameters(cfg), prepared_for(cfg).sha256
-    units, epochs = cfg.model.dense_units, cfg.train.epochs
+    units, row = cfg.model.dense_units, dict.fromkeys(COLUMNS, 0.0)
+    epochs = last_epoch([row] * cfg.train.epochs, cfg.train.epochs, cfg.train.patience)
     folder.mkdir(parents=True, exist_ok=True)
     (segment,) = segments(values, data)
-    trained = epochs_to_train(values, data, store)
+    trained = epochs_to_train(values | {"train.epochs": epochs, "train.patience": None}, data, store)
     identity = {"fingerprint": fingerprint(values, data), "identity": segment.identity, "data_sha256": data}
     if (root / IS_KILLED).exists() and int((root / IS_KILLED).read_text()) == units:
         (root / IS_KILLED).unlink()
         raise Killed
-    if units == DIVERGES:
+    if units == DIVERGES or (units == DIVERGES_LATER and epochs > 1):
+        with open(root / DIVERGED, "a") as stream:
+            stream.write(f"{folder.relative_to(root)}\n")
         finish(folder, int(folder.name), epochs=epochs, **identity)
         failure = f"{DivergedError.__name__}: training diverged"
         run = RunDirectory(folder)
@@ -59,10 +65,9 @@ def fake_run(context: Any, cfg: DictConfig, log: Path) -> None:
         raise DivergedError("training diverged")
     for epoch in range(epochs - trained + 1, epochs + 1):
         if store:
-            StateStore(store, segment.identity, 1).write([], [dict.fromkeys(COLUMNS, 0.0)] * epoch, [0.0] * epoch)
+            StateStore(store, segment.identity, 1).write([], [row] * epoch, [0.0] * epoch)
     correct = correct_images(units, epochs)
-    lines = ["actual,predicted", *("1,1" for _ in range(correct)), *("1,0" for _ in range(IMAGES - correct))]
-    write_text(folder / "validation_predictions.csv", "\n".join(lines) + "\n")
+    predict(folder, correct, IMAGES)
     with open(root / TRAINED, "a") as stream:
         stream.write(f"{folder.relative_to(root)} {trained}\n")
     more = {"epochs_trained": trained, "epochs_reused": epochs - trained, "started": 1, "ended": 2}

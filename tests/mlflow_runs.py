@@ -69,7 +69,7 @@ def _replayed(
     steps, scorer = _TRAINED[key]
     for progress in steps:
         report(copy.deepcopy(progress))
-    return SimpleNamespace(scorer=scorer)
+    return SimpleNamespace(scorer=scorer, model=scorer.model, history=steps[-1].history)
 
 
 _REAL_TRAIN = resume.train

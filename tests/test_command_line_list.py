@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {
     "": ["--version", "-h --help"],
     "run": ["[ARGUMENTS]..."],  # Hydra's: key=value …, -m, --cfg job, --help and the like
-    "compare": ["[SWEEP|RUN]...", "--sweep ID", "--format table|markdown|csv|json", "-h --help"],
+    "compare": ["[SWEEP|RUN]...", "--sweep ID", "--seeds", "--format table|markdown|csv|json", "-h --help"],
     "runs": ["[CONDITION]...", "--sort COLUMN", "--limit N", "--format table|markdown|csv|json", "-h --help"],
     "report": ["[SWEEP|RUN]", "--out HTML", "-h --help"],
     "predict": [
@@ -23,14 +23,14 @@ COMMANDS = {
         *("--format table|json|csv", "-h --help"),
     ],
     "export": ["[champion|RUN_ID|PATH]", "--out ONNX", "-h --help"],
-    "promote": ["[RUN_ID]", "--sweep ID", "--force", "--params", "--data", "-h --help"],
-    "publish": ["[RUN_DIR]...", "-h --help"],
+    "promote": ["[RUN_ID]", "--sweep ID", "--best-epoch", "--force", "--params", "--data", "-h --help"],
+    "publish": ["[SWEEP|RUN]...", "-h --help"],
     "reproduce": ["RUN_ID", "-h --help"],
     "ui": ["--port INTEGER RANGE", "-h --help"],
     "check": ["[KEY=VALUE]...", "-h --help"],
     "prepare": ["[KEY=VALUE]...", "-h --help"],
     "train": ["[KEY=VALUE]...", "-h --help"],
-    "evaluate": ["[KEY=VALUE]...", "-h --help"],
+    "evaluate": ["[KEY=VALUE]...", "--epoch N", "-h --help"],
 }
 
 PARAMETERS = {
@@ -44,7 +44,7 @@ PARAMETERS = {
     ],
     "train": [
         *("epochs", "batch_size", "optimizer", "learning_rate", "beta_1", "beta_2", "epsilon", "momentum", "nesterov"),
-        *("weight_decay", "decay_every", "decay_factor", "cooldown_epochs", "threads", "precision"),
+        *("weight_decay", "decay_every", "decay_factor", "cooldown_epochs", "patience", "threads", "precision"),
         *("augment.shift", "augment.rotation", "augment.zoom", "augment.horizontal_flip"),
     ],
 }

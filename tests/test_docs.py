@@ -16,6 +16,7 @@ PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md"
 TEXTS = {name: path.read_text() for name, path in PAGES.items()}
 SHORTER = {"conf/sweep/grid.yaml": ("2,4,6,8,10,12", "1,2"), "conf/sweep/seeds.yaml": ("0,1,2,3,4", "0,1")}
 COMPOSED_ONLY = {"experiment=writeup", "experiment=fast"}  # the one takes minutes, the other fetches MNIST
+TYPED_OFTEN = ("README.md", "docs/how-it-works.md")  # whose commands `.ci/run` types, too
 MOST_LINES = 170, 155  # of README, of any other page
 LARGEST_PICTURE = 300_000  # bytes
 
@@ -38,8 +39,14 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if commands(text)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in TYPED_OFTEN else pytest.mark.long)
+        for name, text in TEXTS.items()
+        if commands(text)
+    ],
+)
 def test_every_command_works(reproduced, tmp_path, page):
     """As after `make repro`. A page's commands are typed one after the other, as in one shell."""
     project = Project(shutil.copytree(reproduced.path, tmp_path / "project", symlinks=True))

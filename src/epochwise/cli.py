@@ -161,9 +161,10 @@ def run(arguments: tuple[str, ...], typed_in: Path) -> None:
     help="The same as SWEEP.",
     shell_complete=_completer("complete_sweeps"),
 )
+@click.option("--seeds", is_flag=True, help="Show the run of each seed below its setting.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @in_project
-def compare(wanted: tuple[str, ...], sweep: str | None, form: str, typed_in: Path) -> None:
+def compare(wanted: tuple[str, ...], sweep: str | None, seeds: bool, form: str, typed_in: Path) -> None:
     """Print the leaderboard of sweeps (default: the latest one), best first by validation accuracy.
 
     Of two runs: what they differ in. SWEEP|RUN is an id, which may be shortened, or a directory; models is the
@@ -172,7 +173,7 @@ def compare(wanted: tuple[str, ...], sweep: str | None, form: str, typed_in: Pat
     from epochwise.commands.compare import compare
 
     given = (*wanted, sweep) if sweep is not None else wanted
-    compare([found for one in given if (found := _path_or_id(typed_in, one))], form)
+    compare([found for one in given if (found := _path_or_id(typed_in, one))], form, seeds)
 
 
 @epochwise.command("runs", short_help="List the runs on disk.")
@@ -226,8 +227,7 @@ def predict(
     """Classify pictures (PNG, JPEG, WebP, BMP, GIF, TIFF, AVIF), or random test images, with a model."""
     from epochwise.commands.predict import predict
 
-    photos = [typed_in / image for image in images]
-    predict(photos, count, _path_or_id(typed_in, model), seed, typed_in / out, form, typed_in)
+    predict(images, count, _path_or_id(typed_in, model), seed, typed_in / out, form, typed_in)
 
 
 @epochwise.command("export", short_help="Write a model as ONNX.")
@@ -249,16 +249,26 @@ def export(model: str | None, out: str, typed_in: Path) -> None:
     help="Take the best setting of this sweep (default: of the latest one).",
     shell_complete=_completer("complete_sweeps"),
 )
+@click.option(
+    "--best-epoch", is_flag=True, help="Take the epoch with the highest val_accuracy, as a run; trains nothing."
+)
 @click.option("--force", is_flag=True, help="Replace a champion that is better or not comparable.")
 @click.option("--params", "write_params", is_flag=True, help="Also write the run's parameters into params.yaml.")
 @click.option("--data", "write_data", is_flag=True, help="With --params: also those of prepare, which decide the data.")
 @in_project
 def promote(
-    run_id: str | None, sweep: str | None, force: bool, write_params: bool, write_data: bool, typed_in: Path
+    run_id: str | None,
+    sweep: str | None,
+    best_epoch: bool,
+    force: bool,
+    write_params: bool,
+    write_data: bool,
+    typed_in: Path,
 ) -> None:
     """Make a run the champion of its data set in MLflow's registry: RUN_ID, or the best of a sweep on validation.
 
-    Of several seeds of the best setting, the run with the median val_accuracy is taken.
+    Of several seeds of the best setting, the run with the median val_accuracy is taken. A run's model is the one after
+    its last epoch; --best-epoch takes that of the best one on validation.
     """
     if run_id and sweep is not None:
         raise InputError("--sweep names where the best run is looked for; leave it out if you name the run")
@@ -268,7 +278,7 @@ def promote(
         raise InputError("RUN_ID is empty; leave it out, or name one")
     from epochwise.commands.promote import promote
 
-    promote(run_id, _path_or_id(typed_in, sweep), force, write_params, write_data)
+    promote(run_id, _path_or_id(typed_in, sweep), best_epoch, force, write_params, write_data)
 
 
 @epochwise.command("publish", short_help="Log to MLflow what it lacks of the runs on disk.")
@@ -339,11 +349,21 @@ def train(overrides: tuple[str, ...], typed_in: Path) -> None:
     train_stage(cfg)
 
 
+@click.option(
+    "--epoch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Take epoch N of this training from its state, without training, as a run of its own in outputs/.",
+)
 @_stage("evaluate", "Stage 3: score the test set, write reports.")
-def evaluate(overrides: tuple[str, ...], typed_in: Path) -> None:
+def evaluate(overrides: tuple[str, ...], epoch: int | None, typed_in: Path) -> None:
+    """Evaluate the pipeline's model or, with an epoch, that of this epoch."""
     from epochwise.config.compose import load
 
     cfg = load(overrides)
-    from epochwise.pipeline.stages import evaluate_stage
+    from epochwise.pipeline.stages import evaluate_epoch, evaluate_stage
 
-    evaluate_stage(cfg)
+    if epoch is None:
+        evaluate_stage(cfg)
+    else:
+        evaluate_epoch(cfg, epoch)

@@ -132,3 +132,32 @@ def test_a_start_that_a_run_and_a_sweep_have_is_refused(tmp_path):
 def test_mcnemars_exact_test_is_scipys_binomial_one(b, c):
     expected = binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
     assert math.isclose(mcnemar(b, c), expected, rel_tol=1e-9, abs_tol=1e-300)
+
+
+def test_seeds_are_unfolded_in_a_leaderboard_only(tmp_path, capsys, monkeypatch):
+    sweep = make_sweep(tmp_path, ["seed"], *(point(job, seed=job) for job in range(2)))
+    for job in range(2):
+        finish(sweep.folder / str(job), job, 0.9 + job / 100)
+    compare([sweep.id], "table")
+    folded = capsys.readouterr().out
+    compare([sweep.id], "table", seeds=True)
+    unfolded = capsys.readouterr().out
+    rows = [line for line in unfolded.splitlines() if line not in folded.splitlines() and "0.9" in line]
+    assert [line.split()[:3] for line in rows[-2:]] == [["2", "1", "0.9100"], ["2", "0", "0.9000"]]
+    compare([sweep.id], "json", seeds=True)
+    assert [run["seed"] for run in json.loads(capsys.readouterr().out)["rows"][0]["seeds"]] == [1, 0]
+    monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
+    one, other = run(tmp_path, 5, 2, {}), run(tmp_path, 6, 2, {})
+    with pytest.raises(InputError, match="--seeds unfolds the settings of a leaderboard"):
+        compare([one.path, other.path], "table", seeds=True)
+
+
+def test_on_a_narrow_terminal_a_run_of_a_seed_is_a_line_below_its_setting(tmp_path, capsys, monkeypatch):
+    sweep = make_sweep(tmp_path, ["seed"], *(point(job, seed=job) for job in range(2)))
+    for job in range(2):
+        finish(sweep.folder / str(job), job, 0.9 + job / 100)
+    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    compare([sweep.id], "table", seeds=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith(("1. ", "   epochs"))][1].startswith("   epochs 2 · seed 1")

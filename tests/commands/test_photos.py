@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from PIL import Image, ImageDraw
 
 from epochwise.commands.photos.reading import SEVERAL, Reading, read_photo
 from epochwise.common.errors import InputError
+from epochwise.data.images import ReadOptions
+from epochwise.data.own_files import reader_of
+from epochwise.data.sources import load_source
 from epochwise.data.style import ImageStyle, style_of
 
 SIDE = 120  # of the pictures below
@@ -303,6 +307,17 @@ def test_writing_in_colour_keeps_its_colour(images, tmp_path):
     assert is_the_letter(reading.image[..., :1], images[0])
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_writing_whose_channels_are_equal_is_read_as_in_grey(images, tmp_path, channels):
+    style = style_of(np.repeat(images, channels, axis=3))
+    assert style.grey
+    Image.fromarray(yellow_marker(*np.mgrid[:SIDE, :SIDE]).astype(np.uint8)).save(tmp_path / "p.png")
+    reading = read_photo(tmp_path / "p.png", "p.png", style)
+    assert reading.image.shape == (28, 28, channels) and reading.inverted
+    assert (reading.image == reading.image[..., :1]).all(), "yellow would be a colour that the model has never seen"
+    assert is_the_letter(reading.image[..., :1], images[0])
+
+
 def test_things_keep_their_shades(tmp_path):
     """What fills its box, such as clothes, is scaled and placed, and its grey is left as it is."""
     thing = np.zeros((5, 28, 28, 1), np.float32)
@@ -328,8 +343,133 @@ def test_all_of_a_thing_is_kept_without_a_plain_background_and_that_is_said(tmp_
     assert reading.doubts == ("background not plain",)
 
 
+# Pictures of the training itself
+
+
+def shapes(colours: np.ndarray, background: int, side: int = 16) -> np.ndarray:
+    """A disc in each of N colours on a background, N×H×W×C."""
+    disc = np.hypot(*(np.mgrid[:side, :side] - side / 2 + 0.5)) < side * 0.4
+    made = np.full((len(colours), side, side, colours.shape[1]), background, np.uint8)
+    made[:, disc] = colours[:, None]
+    return made
+
+
+def icons(draw: np.random.Generator) -> list[Image.Image]:
+    """Discs and rings in bright and dark colours on nothing; what the transparent pixels hold is not seen."""
+    made = np.concatenate([shapes(draw.integers(0, 256, (12, 3)), 0), np.zeros((12, 16, 16, 1), np.uint8)], axis=3)
+    made[..., 3] = 255 * (made[..., :3].any(axis=3))
+    return [Image.fromarray(pixels) for pixels in made]
+
+
+def rings(draw: np.random.Generator) -> list[Image.Image]:
+    made = [np.array(picture) for picture in icons(draw)]
+    hole = np.hypot(*(np.mgrid[:16, :16] - 7.5)) < 4.5
+    for pixels in made:
+        pixels[hole] = 0
+    return [Image.fromarray(pixels) for pixels in made]
+
+
+def grey_0_to_15(draw: np.random.Generator) -> list[Image.Image]:
+    return [Image.fromarray(pixels[..., 0]) for pixels in shapes(draw.integers(6, 16, (12, 1)), 0)]
+
+
+def transparent_0_to_15(draw: np.random.Generator) -> list[Image.Image]:
+    made = [Image.fromarray(pixels[..., 0]) for pixels in shapes(draw.integers(6, 13, (12, 1)), 0)]
+    return [Image.merge("LA", [one, one.point(lambda value: 255 * (value > 0))]) for one in made]
+
+
+def twelve_bits_and_eight(draw: np.random.Generator) -> list[Image.Image]:
+    eight = [pixels[..., 0] for pixels in shapes(draw.integers(100, 256, (12, 1)), 0)]
+    return [Image.fromarray(pixels if n % 2 else pixels.astype(np.uint16) * 16) for n, pixels in enumerate(eight)]
+
+
+def textures(draw: np.random.Generator) -> list[Image.Image]:
+    colours = draw.integers(60, 256, (12, 1, 1, 3)) * draw.uniform(0.3, 1, (12, 16, 16, 1))
+    return [Image.fromarray(pixels.astype(np.uint8)) for pixels in colours]
+
+
+def grey_textures(draw: np.random.Generator) -> list[Image.Image]:
+    return [
+        Image.fromarray((pixels * 25 + 128).clip(0, 255).astype(np.uint8)) for pixels in draw.normal(size=(12, 16, 16))
+    ]
+
+
+def several_sizes(draw: np.random.Generator) -> list[Image.Image]:
+    return [one.resize((16 + n, 20), Image.Resampling.NEAREST) for n, one in enumerate(textures(draw))]
+
+
+def icons_of_several_sizes(draw: np.random.Generator) -> list[Image.Image]:
+    return [one.resize((32 + n, 40), Image.Resampling.NEAREST) for n, one in enumerate(icons(draw))]
+
+
+def rings_of_several_sizes(draw: np.random.Generator) -> list[Image.Image]:
+    return [one.resize((32 + n, 40), Image.Resampling.NEAREST) for n, one in enumerate(rings(draw))]
+
+
+def any_background(draw: np.random.Generator) -> list[Image.Image]:
+    grounds = (0, 0, 255)
+    colours = draw.integers(60, 200, (12, 3))
+    return [Image.fromarray(shapes(one[None], grounds[n % 3])[0]) for n, one in enumerate(colours)]
+
+
+class Trained(NamedTuple):
+    make: Callable[[np.random.Generator], list[Image.Image]]
+    options: ReadOptions = ReadOptions()
+
+
+@pytest.mark.parametrize(
+    "trained",
+    [
+        *(Trained(make) for make in (icons, rings, textures, grey_textures, any_background)),
+        *(Trained(make, ReadOptions(pixel_max=15)) for make in (grey_0_to_15, transparent_0_to_15)),
+        Trained(twelve_bits_and_eight, ReadOptions(pixel_max=4095)),
+        Trained(several_sizes, ReadOptions(image_size=16)),
+        Trained(icons_of_several_sizes, ReadOptions(image_size=16)),
+        Trained(rings_of_several_sizes, ReadOptions(image_size=16)),
+    ],
+    ids=lambda trained: trained.make.__name__,
+)
+def test_a_picture_of_the_training_is_read_as_it_was_trained(trained, tmp_path):
+    """Or a model gives other answers on the pictures that it knows best."""
+    for number, picture in enumerate(trained.make(np.random.default_rng(0))):
+        path = tmp_path / ("test" if number > 7 else "train") / f"class {number % 2}" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    images = load_source(str(tmp_path), tmp_path, trained.options).images
+    known = np.concatenate([images.x_train, images.x_test]).astype(np.float32) / np.float32(255)
+    style = style_of(known[len(images.x_train) :])
+    for path, expected in zip(reader_of(tmp_path).files, known, strict=True):
+        reading = read_photo(path, path.name, style, trained.options)
+        np.testing.assert_array_equal(reading.image, expected)
+        assert not reading.inverted
+
+
+def test_a_photo_brighter_than_the_stated_white_of_the_training_is_a_usual_one(images, tmp_path):
+    thing = np.zeros((5, 28, 28, 1), np.float32)
+    thing[:, 4:24, 4:24] = 0.6
+    made = np.full((200, 300), 255, np.uint8)
+    made[50:150, 30:130] = 255 - 150
+    for path, style in ((tmp_path / "thing.png", style_of(thing)), (tmp_path / "ink.png", style_of(images))):
+        Image.fromarray(made if path.stem == "thing" else paper(letter()).astype(np.uint8)).save(path)
+        read = [read_photo(path, path.name, style, ReadOptions(pixel_max=white)) for white in (0, 15)]
+        np.testing.assert_array_equal(read[0].image, read[1].image)
+    Image.fromarray((paper(letter()) * (15 / 255)).astype(np.uint8)).save(tmp_path / "dark.png")
+    assert is_the_letter(
+        read_photo(tmp_path / "dark.png", "dark.png", style_of(images), ReadOptions(pixel_max=15)).image, images[0]
+    )
+
+
+def test_a_thing_in_fractions_is_refused_as_in_a_training(tmp_path):
+    Image.fromarray(np.eye(28, dtype=np.float32)).save(tmp_path / "p.tif")
+    thing = style_of(shapes(np.array([[150]] * 5), 0, 28) / np.float32(255))
+    with pytest.raises(InputError, match=r"^p.tif: its pixels are fractions; give 8 or 16 bits$"):
+        read_photo(tmp_path / "p.tif", "p.tif", thing)
+
+
 def test_a_style_is_the_same_after_it_was_written_and_read(style):
     assert ImageStyle.from_json(style.as_json(), "run.json") == style
+    earlier = {key: value for key, value in style.as_json().items() if key != "grey"}
+    assert ImageStyle.from_json(earlier, "run.json") == style
     for damaged in ({}, style.as_json() | {"extent": "wide"}, style.as_json() | {"shape": [28]}):
         with pytest.raises(InputError, match="run.json: does not say how the images look"):
             ImageStyle.from_json(damaged, "run.json")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Project, copy_project
-from PIL import Image
+from PIL import Image, ImageFile
 
 from epochwise.commands.predict import UNSURE
 from epochwise.common.files import read_json
@@ -117,6 +118,33 @@ def test_bad_pictures_do_not_keep_good_ones_from_being_classified(trained, tmp_p
     assert [line.split(": ")[1] for line in errors] == [pictures[0], pictures[2], pictures[3]]
     assert f"error: {pictures[2]}: not there" in errors
     assert (tmp_path / "picture.png").is_file()
+
+
+def test_a_picture_is_called_as_it_was_typed(trained, tmp_path):
+    photo(trained, trained.path / "p.png")
+    photo(trained, tmp_path / "q.png")
+    typed = ["./p.png", str(trained.path / "p.png"), "conf/../p.png", os.path.relpath(tmp_path / "q.png", trained.path)]
+    try:
+        printed = predict(trained, *typed, "--out", str(tmp_path / "picture.png"), "--format", "json")
+    finally:
+        (trained.path / "p.png").unlink()
+    assert [row["image"] for row in json.loads(printed)] == typed
+
+
+def test_each_picture_is_decoded_once(trained, tmp_path, monkeypatch):
+    for name in ("p.png", "q.png"):
+        photo(trained, tmp_path / name)
+    decoded: list[str] = []
+    original = ImageFile.ImageFile.load
+
+    def counting(picture: ImageFile.ImageFile) -> object:
+        decoded.extend([str(picture.filename)] * bool(picture.tile))  # which is empty once it is decoded
+        return original(picture)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counting)
+    pictures = [str(tmp_path / name) for name in ("p.png", "q.png")]
+    predict(trained, *pictures, "--out", str(tmp_path / "picture.png"))
+    assert [path for path in decoded if path in pictures] == pictures
 
 
 def test_if_no_picture_can_be_read_nothing_is_written(trained, tmp_path):

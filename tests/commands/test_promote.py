@@ -81,6 +81,16 @@ def test_of_several_seeds_the_median_is_taken(project, registry, seeds, chosen):
     assert (f"of its {len(seeds)} seeds the one with the median val_accuracy" in printed) == (len(seeds) > 1)
 
 
+def test_that_a_search_is_not_finished_is_said(project, registry):
+    sweep = made_sweep(project, {0: 0.91})
+    search = {"proposals": "grid", "rungs": [2, 4], "eta": 3, "keep_ties": True, "candidates": ""}
+    said = "note: the search is not finished, so a better setting may follow"
+    replace(sweep, search=search).write()
+    assert said in promote(project)
+    replace(sweep, search=search, search_ended=True).write()
+    assert said not in promote(project)
+
+
 def test_each_data_set_has_a_champion_of_its_own(project, registry):
     made_run(project, "first", 0.95)
     made_run(project, "clothes", 0.85, prepare__source="fashion_mnist")

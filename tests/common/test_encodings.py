@@ -75,7 +75,7 @@ def test_help_refusals_and_names_of_files_in_any_locale(project: Project, enviro
     assert typed("check").stdout == "configuration, data and dvc.yaml agree\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, LEGACY])
 def test_a_run_a_sweep_and_its_leaderboard_in_any_locale(project: Project, environment):
     quick = ("train.epochs=1", "model.dense_units=8")

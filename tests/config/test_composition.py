@@ -5,7 +5,7 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 from epochwise.common.errors import InputError
-from epochwise.config import overrides
+from epochwise.config import compose, overrides
 from epochwise.config.compose import as_overrides, hydra_settings, load
 from epochwise.config.schema import BEFORE, OWN_PARAMETERS, leaf_keys, parameter_keys, parameters
 from epochwise.pipeline.datasets import check_data
@@ -33,6 +33,9 @@ REFUSED = {
     "train.decay_every=-1": "train.decay_every must be in 0…2147483647, got -1 (command line)",
     "train.decay_factor=0": "train.decay_factor must be above 0 and at most 1, got 0.0 (command line)",
     "train.cooldown_epochs=3": "train.cooldown_epochs must be in 0…2 (train.epochs), got 3 (command line)",
+    "train.patience=0": "train.patience must be null or in 1…2147483647, got 0 (command line)",
+    "train.patience=1.5": "configuration: train.patience must be a whole number, got '1.5'",
+    "train={patience:2,cooldown_epochs:1}": "train.patience must be null with train.cooldown_epochs=1, whose",
     "trajectories.max_gb=-1": "trajectories.max_gb must be a number of 0 or more, got -1.0 (command line)",
     "train.threads=0": "train.threads must be in 1…1024, got 0 (command line)",
     "model.filters=[32]": "model.filters must be two whole numbers of 1 or more, got [32] (command line)",
@@ -209,3 +212,16 @@ def test_grid_is_hydras_own(project):
         ["train.epochs=2", "model.dense_dropout=0.25"],
         ["train.epochs=2", "model.dense_dropout=0.5"],
     ]
+
+
+def test_a_process_composes_once_for_each_choice_of_groups_as_long_as_the_files_stay(project, monkeypatch):
+    composed = []
+    compose_with_hydra = compose._compose
+    monkeypatch.setattr(compose, "_compose", lambda typed: composed.append(typed) or compose_with_hydra(typed))
+    assert [load([f"seed={seed}"]).seed for seed in (1, 2)] == [1, 2]
+    load(["experiment=quick"])
+    assert composed == [(), ("experiment=quick",)]
+    project.edit("params.yaml", "dense_units: 128", "dense_units: 64")
+    assert load([]).model.dense_units == 64 and composed[2:] == [()]
+    project.edit("conf/experiment/quick.yaml", "epochs: ", "epochs: 1")
+    assert load(["experiment=quick"]).train.epochs > 9 and composed[3:] == [("experiment=quick",)]

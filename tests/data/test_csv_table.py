@@ -71,6 +71,39 @@ def test_rows_without_a_header_have_their_label_first_or_last(tmp_path):
     assert read_table(path).labels.tolist() == [f"kind {label}" for label in Y]
 
 
+def ends(first: list[object], last: list[object]) -> str:
+    """40 rows without a header whose first and last values are repeated from these."""
+    rows = [[first[n % len(first)], *X[n, 1:-1], last[(n // 3) % len(last)]] for n in range(len(X))]
+    return "\n".join(",".join(map(str, row)) for row in rows) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ([0, 1], [3, 8]),
+        ([3, 8], [0, 1]),
+        ([0, 1], [0, 1]),
+        ([0, 1], [0, 255]),
+        ([0, 17], [3, 8]),
+        ([0, 1, 2], [1, 2, 3]),
+    ],
+)
+def test_two_values_at_both_ends_may_be_of_pixels(tmp_path, first, last):
+    """On the border of handwritten digits a pixel may have two values, too."""
+    (tmp_path / "own.csv").write_text(ends(first, last))
+    with pytest.raises(InputError, match="both the first and the last column could be the label; name the columns in"):
+        read_table(tmp_path / "own.csv")
+
+
+@pytest.mark.parametrize("pixel", [[0.0, 0.5, 1.0], ["0.25", "1"], ["1e-3", "0.5"]])
+@pytest.mark.parametrize("labels", [[3, 8], [0, 1], [0, 1, 2], ["a", "b"]])
+def test_fractions_are_pixels(tmp_path, pixel, labels):
+    for text, place in ((ends(pixel, labels), -1), (ends(labels, pixel), 0)):
+        (tmp_path / "own.csv").write_text(text)
+        expected = [row.split(",")[place] for row in text.splitlines()]
+        assert list(map(str, read_table(tmp_path / "own.csv").labels)) == expected
+
+
 def test_a_gzipped_table_is_read_whatever_its_name(tmp_path):
     for name in ("own.csv.gz", "own.csv"):
         (tmp_path / name).write_bytes(gzip.compress(TEXT.encode()))
@@ -167,8 +200,11 @@ def test_a_test_set_without_labels_is_refused(tmp_path):
     (tmp_path / "train.csv").write_text(TEXT)
     lines = [line.partition(",")[2] for line in TEXT.splitlines()]
     (tmp_path / "test.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(InputError, match="test.csv: .* could be the label; name the columns in a first line"):
-        load_source(str(tmp_path), tmp_path, ReadOptions())
+    for source in (tmp_path, tmp_path / "train.csv"):
+        with pytest.raises(InputError) as refused:
+            load_source(str(source), tmp_path, ReadOptions())
+        assert "test.csv has no labels, but 9 columns for the 9 pixels of train.csv" in str(refused.value)
+        assert "prepare.test_size=6 splits a test set off train.csv" in str(refused.value)
     read = load_source(str(tmp_path), tmp_path, ReadOptions(test_size=8))
     assert len(read.images.x_test) == 8
     assert any("test.csv is not used: prepare.test_size splits a test set off train.csv" in note for note in read.notes)

@@ -219,6 +219,38 @@ LAYOUTS = [  # those of public complaints
 ]
 
 MORE_LAYOUTS = [  # of the same kinds
+    Layout(
+        "labels as objects", labels(lambda y: y.astype(str).astype(object)), refused="or labels as text: y.astype(str)"
+    ),
+    Layout(
+        "fractions a little above 1 and below 0",
+        npz(lambda x: (x / 255 * (1 + 2e-7) - 1e-7).astype(np.float32)),
+        said="pixels 0…1 scaled to 0…255, values -1.00000001e-07…1.00000012 cut off at 0 and 1",
+    ),
+    Layout(
+        "the same, with the white stated",
+        npz(lambda x: x / 255 * 1.0009),
+        said="cut off at 0 and 1, rounded to whole numbers",
+        options=ReadOptions(pixel_max=1),
+        pixels=tuple(np.rint((x / 255 * 1.0009).clip(0, 1) * 255).astype(np.uint8) for x in (X, X_TEST)),
+    ),
+    Layout("floats a little above 255", npz(lambda x: x * 1.000001), said="cut off at 0 and 255"),
+    Layout(
+        "fractions well above 1", npz(lambda x: x / 250), refused="state what white is, such as prepare.pixel_max=1.02"
+    ),
+    Layout(
+        "whole numbers a little above the stated white",
+        npz(lambda x: x.astype(np.int32) * 257 + 1),
+        refused="hold 65536, above prepare.pixel_max=65535",
+        options=ReadOptions(pixel_max=65535),
+    ),
+    Layout(
+        "rows of four channels",
+        npz(lambda x: np.repeat(x, 4, 2).reshape(len(x), -1)),
+        said="rows of 256 numbers turned into 16×16 as square grey images; reshape first if they are not",
+        pixels=tuple(np.repeat(x, 4, 2).reshape(-1, 16, 16) for x in (X, X_TEST)),
+    ),
+    Layout("extra arrays", npz(extra_images=X_TEST, extra_labels=Y_TEST), said="extra_images, extra_labels: not used"),
     Layout("emnist as the archive names it", idx_folder(lambda name: f"emnist-digits-{name}"), said=EMNIST),
     Layout("pixels in signed bytes", npz(lambda x: x.astype(np.int8)), refused="x.view(np.uint8) if these are bytes"),
     Layout("pixels -1…1", npz(lambda x: x / 127.5 - 1), refused="(x + 1) / 2 turns -1…1 into 0…1"),

@@ -1,5 +1,6 @@
 """Folders of pictures by class: what may lie in them, and how what is in doubt is refused."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,35 @@ def test_what_systems_and_people_leave_in_folders_is_not_used(folder):
     ]
 
 
+def test_each_picture_that_is_not_used_is_noted(folder):
+    for place in (folder, folder / "train", folder / "test", folder / "train" / "ant" / "more" / "deeper"):
+        save(place / "a.png", GREY[0, 0])
+    read = load(folder)
+    assert (len(read.images.x_train), len(read.images.x_test)) == (12, 6)
+    assert read.notes == [
+        "train also holds pictures outside of classes (a.png): not used",
+        "train also holds folders inside of classes (ant/more): not used",
+        "test also holds pictures outside of classes (a.png): not used",
+        "insects also holds a.png: not used",
+    ]
+    (folder / "train" / "labels.csv").write_text("file,label\n")
+    shutil.rmtree(folder / "test")
+    assert load(folder / "train", test_size=3).notes == [
+        "train also holds pictures outside of classes (a.png): not used",
+        "train also holds files that are no pictures (labels.csv): not used",
+        "train also holds folders inside of classes (ant/more): not used",
+    ]
+
+
+def test_a_link_to_nothing_is_a_picture_that_cannot_be_read(folder):
+    before = content_identity(str(folder))
+    (folder / "train" / "ant" / "9.png").symlink_to(folder / "gone.png")
+    assert content_identity(str(folder)) != before
+    assert "1 of 19 pictures cannot be read: train/ant/9.png (" in refusal(folder)
+    (folder / "gone.png").symlink_to(folder / "test" / "ant" / "5.png")
+    assert len(load(folder).images.x_train) == 13
+
+
 def test_grey_and_coloured_pictures_become_coloured(folder):
     colour = DRAW.integers(0, 256, (8, 8, 3), np.uint8)
     save(folder / "test" / "bee" / "5.png", colour)
@@ -160,6 +190,39 @@ def test_twelve_bits_in_sixteen_are_refused_or_scaled_as_stated(folder):
     np.testing.assert_array_equal(load(folder, pixel_max=4095).images.x_train[..., 0], GREY[:, :4].reshape(12, 8, 8))
 
 
+def test_a_white_of_more_than_eight_bits_is_not_that_of_pictures_of_eight(folder):
+    wide = [path for number, path in enumerate(sorted(folder.rglob("*.png"))) if number % 2]
+    for path in wide:
+        save(path, np.rint(np.asarray(Image.open(path)) * (4095 / 255)).astype(np.uint16))
+    read = load(folder, pixel_max=4095)
+    np.testing.assert_array_equal(read.images.x_train[..., 0], GREY[:, :4].reshape(12, 8, 8))
+    assert read.conversions == [
+        "9 pictures of 16 bits with pixels 0…4095 scaled to 0…255",
+        "9 pictures of 8 bits kept as they are, for 4095 cannot be white in them",
+    ]
+
+
+def test_a_stated_white_holds_below_transparency_too(folder):
+    grey = Image.fromarray(GREY[0, 0] // 16)
+    for path in folder.rglob("*.png"):
+        save(path, np.asarray(Image.open(path)) // 16)
+    Image.merge("LA", [grey, grey.point(lambda value: 255 * (value > 7))]).save(folder / "train" / "ant" / "0.png")
+    read = load(folder, pixel_max=15)
+    seen = GREY[0, 0] // 16
+    np.testing.assert_array_equal(read.images.x_train[0, ..., 0], np.where(seen > 7, seen * 17, 255))
+
+
+def test_a_phone_jpeg_with_a_second_frame_is_its_first(folder):
+    first, second = (Image.fromarray(GREY[0, number]).convert("RGB") for number in (0, 1))
+    path = folder / "train" / "ant" / "0.jpg"
+    first.save(path, format="MPO", save_all=True, append_images=[second], quality=100)
+    assert Image.open(path).n_frames == 2
+    alone = io.BytesIO()
+    first.save(alone, "JPEG", quality=100)
+    (folder / "train" / "ant" / "0.png").unlink()
+    np.testing.assert_array_equal(load(folder).images.x_train[0], np.asarray(Image.open(alone)))
+
+
 def test_all_pictures_that_cannot_be_read_are_named(folder):
     (folder / "train" / "ant" / "0.png").write_bytes(b"")
     whole = (folder / "test" / "bee" / "4.png").read_bytes()
@@ -184,6 +247,25 @@ def test_all_pictures_that_cannot_be_read_are_named(folder):
         (
             lambda root: save(root / "train" / "ant" / "first day" / "0.png", GREY[0, 0]),
             "has pictures two folders deep, such as in ant/first day/",
+        ),
+        (
+            lambda root: (shutil.rmtree(root / "test"), (root / "test" / "ant").mkdir(parents=True)),
+            "insects/test has no pictures in ant; fill it, or remove it and state prepare.test_size",
+        ),
+        (
+            lambda root: (
+                (root / "test").rename(root / "t"),
+                (root / "test").mkdir(),
+                (root / "t").rename(root / "test/t"),
+            ),
+            "insects/test has pictures two folders deep, such as in t/ant/",
+        ),
+        (
+            lambda root: (
+                shutil.rmtree(root / "test"),
+                save(root / "test" / "t" / "t" / "ant" / "0.png", GREY[0, 0]),
+            ),
+            "insects/test has no pictures in t; fill it",
         ),
         (lambda root: shutil.copytree(root / "train", root / "training"), "has train and training; one is train/"),
         (
@@ -212,11 +294,43 @@ def test_a_class_without_test_pictures_is_noted(folder):
 
 
 def test_a_file_of_names_gives_the_classes_other_names(folder):
-    (folder / "classes.txt").write_text("Ameise\nBiene\nKatze\n")
-    assert load(folder).class_names == ["Ameise", "Biene", "Katze"]
+    (folder / "classes.txt").write_text("Ameise\nBiene\ncat\n")
+    read = load(folder)
+    assert read.class_names == ["Ameise", "Biene", "cat"]
+    assert read.conversions == ["class names taken from classes.txt: ant → Ameise, bee → Biene"]
     (folder / "classes.txt").write_text("Ameise\nBiene\n")
     with pytest.raises(InputError, match="classes.txt: holds 2 names for 3 classes"):
         load(folder)
+
+
+def test_a_file_of_names_does_not_exchange_classes(folder):
+    """Folders say which picture is what; the order of a file may come from anywhere."""
+    (folder / "classes.txt").write_text("cat\nant\nbee\n")
+    read = load(folder)
+    assert read.class_names == list(CLASSES)
+    assert read.conversions == ["classes.txt has another order than the classes (ant, bee, cat), and is not used"]
+    for names in ("Cat\nAnt\nBee\n", "bee\ncat\nwasp\n", "wasp\nbee\nant\n"):
+        (folder / "classes.txt").write_text(names)
+        assert "which is another class; write the names in the order ant, bee, cat" in refusal(folder)
+
+
+def test_a_file_of_names_does_not_exchange_numbers(folder):
+    for number, name in enumerate(CLASSES):
+        for part in ("train", "test"):
+            (folder / part / name).rename(folder / part / str(number))
+    (folder / "classes.txt").write_text("2\n1\n0\n")
+    read = load(folder)
+    assert read.class_names == []
+    assert read.conversions == ["classes.txt has another order than the classes (0, 1, 2), and is not used"]
+    (folder / "classes.txt").write_text("\n".join(CLASSES))
+    assert load(folder).class_names == list(CLASSES)
+
+
+def test_a_single_class_is_named(folder):
+    for part in ("train", "test"):
+        for name in CLASSES[1:]:
+            shutil.rmtree(folder / part / name)
+    assert "has ant as its only class; there must be two or more" in refusal(folder)
 
 
 def test_what_identifies_the_content_are_pixels_and_classes(folder):
@@ -234,13 +348,45 @@ def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_all_re
     assert "12 pictures of 8×8×1 take" in refusal(folder)
 
 
-@pytest.mark.parametrize("names", [("train", "test"), ("training", "testing", "valid"), ("images", "labels")])
-def test_parts_without_classes_are_no_classes(tmp_path, names):
-    """Or a network would learn to tell the training from the test set."""
+NO_CLASSES = [
+    *[("train", "test"), ("training", "testing", "valid"), ("tr", "te"), ("mnist_train", "mnist_test")],
+    *[("train", "test", "figures"), ("train_images", "test_images"), ("train", "images")],
+    *[("images", "labels"), ("images", "masks"), ("img", "mask"), ("train_images", "train_labels")],
+]
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+@pytest.mark.parametrize("names", NO_CLASSES, ids="+".join)
+def test_parts_without_classes_are_no_classes(tmp_path, names, below):
+    """Or a network would learn to tell the training from the test set, or pictures from their masks."""
     for name in names:
-        (tmp_path / name).mkdir()
         for number in range(20):
-            save(tmp_path / name / f"{number % 3}_{number}.png", np.full((8, 8), 9 * number, np.uint8))
+            save(tmp_path / below / name / f"{number % 3}_{number}.png", np.full((8, 8), 9 * number, np.uint8))
     (tmp_path / "train.csv").write_text("file,label\n")
     said = refusal(tmp_path, test_size=6)
     assert names[0] in said and "class" in said
+
+
+def test_text_files_of_labels_beside_images_are_named(tmp_path):
+    """As detectors of objects are trained."""
+    for number in range(4):
+        save(tmp_path / "train" / "images" / f"{number}.png", GREY[0, number])
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "labels" / "0.txt").write_text("0 0.5 0.5 1 1")
+    assert "has folders of images and of labels (images, labels), which are no classes" in refusal(tmp_path)
+
+
+CLASS_NAMES = [
+    *[tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), ("x", "y"), ("tr", "te", "de"), ("test_tube", "train_station")],
+    *[("train", "tram", "bus"), ("with_mask", "without_mask"), ("image", "text"), ("class_1", "class_2")],
+    *[("dog_train", "cat_test"), ("labels", "logos", "images")],
+]
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+@pytest.mark.parametrize("names", CLASS_NAMES, ids="+".join)
+def test_names_of_classes_may_hold_any_word(tmp_path, names, below):
+    for label, name in enumerate(names):
+        for number in range(4):
+            save(tmp_path / below / name / f"{number}.png", np.full((8, 8), 9 * label + number, np.uint8))
+    assert sorted(load(tmp_path, test_size=len(names), pixel_max=255).class_names) == sorted(names)

@@ -197,6 +197,35 @@ def test_validation_files_of_an_idx_folder_are_not_used_and_that_is_noted(idx_fo
     assert any("valid-images-idx" in note and "not used" in note for note in source.notes)
 
 
+@pytest.mark.parametrize(
+    "extra", [("extra-images-idx3-ubyte", "extra-labels-idx1-ubyte"), ("mean-images-idx3-ubyte",), ("labels.idx",)]
+)
+def test_idx_files_beside_the_four_are_not_used_and_that_is_noted(idx_folder, arrays, extra):
+    expected = load(idx_folder).images
+    for name in extra:
+        (idx_folder / name).write_bytes(idx(arrays["x_test" if "images" in name else "y_test"]))
+        (idx_folder / f"{name}.gz").write_bytes(gzip.compress((idx_folder / name).read_bytes()))
+    (idx_folder / "classes.txt").write_text("a\nb\nc\nd\n")
+    source = load(idx_folder)
+    for found, wanted in zip(source.images, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    (note,) = [note for note in source.notes if "not used" in note]
+    assert all(name in note for name in extra) and "classes.txt" not in note, "whose names are used"
+
+
+def test_idx_files_without_a_word_for_their_part_are_one_set(idx_folder, arrays):
+    for file in IDX_FILES:
+        (idx_folder / file).unlink()
+    (idx_folder / "images-idx3-ubyte").write_bytes(idx(arrays["x_train"]))
+    with pytest.raises(InputError, match="has no train-labels-idx1-ubyte .* among its IDX files"):
+        load(idx_folder)
+    (idx_folder / "labels-idx1-ubyte").write_bytes(idx(arrays["y_train"]))
+    (idx_folder / "valid-images-idx").write_bytes(idx(arrays["x_test"]))
+    source = load(idx_folder, test_size=8)
+    assert len(source.images.x_train) + len(source.images.x_test) == 40
+    assert any("valid-images-idx: not used" in note for note in source.notes)
+
+
 def test_names_of_classes_belong_to_one_file_before_they_belong_to_the_folder(tmp_path, arrays):
     np.savez(tmp_path / "one.npz", **arrays)
     np.savez(tmp_path / "two.npz", **arrays)
@@ -216,6 +245,25 @@ def test_names_of_classes_belong_to_one_file_before_they_belong_to_the_folder(tm
         (tmp_path / "two.classes.txt").write_text(content)
         with pytest.raises(InputError, match=f"two.classes.txt: {reason}"):
             load(tmp_path / "two.npz")
+
+
+def test_what_is_wrong_with_an_array_of_names_is_said_of_that_array(tmp_path, arrays):
+    for names, reason in (
+        (["N", "E", "S"], "holds 3 names for 4 classes"),
+        (["N", "E", "S", "N"], "names N twice"),
+        (["N", "E", "S", ""], "has an empty name"),
+    ):
+        np.savez(tmp_path / "own.npz", **arrays, class_names=np.array(names))
+        with pytest.raises(InputError, match=f"^class_names in {tmp_path}/own.npz: {reason}"):
+            load(tmp_path / "own.npz")
+
+
+def test_a_file_of_names_does_not_exchange_those_of_an_array(tmp_path, arrays):
+    np.savez(tmp_path / "own.npz", **arrays, class_names=np.array(["N", "E", "S", "W"]))
+    (tmp_path / "own.classes.txt").write_text("E\nN\nS\nW\n")
+    assert load(tmp_path / "own.npz").class_names == ["N", "E", "S", "W"]
+    (tmp_path / "own.classes.txt").write_text("north\neast\nsouth\nwest\n")
+    assert load(tmp_path / "own.npz").class_names == ["north", "east", "south", "west"]
 
 
 def test_labels_with_gaps_are_renumbered_once_their_classes_are_named(tmp_path, arrays):

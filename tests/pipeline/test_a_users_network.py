@@ -81,7 +81,7 @@ def test_a_sweep_over_it_shares_epochs_and_is_told_apart_in_every_table(project)
     assert (params["model.network"], params["model.parameters.blocks"]) == (NETWORK, "1")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_that_git_does_not_have_comes_back_from_mlflow(project):
     """Its file is gone, and so is the run directory."""
     shutil.copy(project.path / "networks/residual.py", project.path / "networks/mine.py")

@@ -75,7 +75,7 @@ def test_check_refuses_outputs_behind_a_link_which_dvc_would_refuse_after_a_stag
     assert f"error: {name}: is a link, and DVC stores no outputs outside of the repository" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_sweeps_and_the_pipeline_work_behind_links(linked, tmp_path):
     quick = ("train.epochs=1", "model.dense_units=8")
     linked.ok("epochwise", "run", *quick, "hydra.run.dir=outputs/run")

@@ -37,7 +37,7 @@ def committed(template, tmp_path, monkeypatch):
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_results_again_leave_dvc_lock_as_it_is(committed):
     committed.ok("git", "reset", "--quiet", "--hard")
     committed.ok("dvc", "checkout", "--force", "--quiet")
@@ -51,7 +51,7 @@ def test_the_same_results_again_leave_dvc_lock_as_it_is(committed):
     assert again["weights_sha256"] == committed.two_epochs["weights_sha256"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_checkout_brings_back_the_model_and_its_record(committed):
     """DVC exchanges the model and knows no run.json; the next command that needs the record brings it back."""
     committed.ok("git", "reset", "--quiet", "--hard")
@@ -79,7 +79,7 @@ def test_a_stage_that_dvc_restores_from_its_run_cache_has_the_record_of_its_mode
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_record_that_is_gone_is_fetched_from_mlflow(committed):
     (committed.path / "models/run.json").unlink()
     shutil.rmtree(committed.path / ".epochwise")

@@ -8,9 +8,13 @@ import pytest
 from conftest import Project
 from PIL import Image
 
+from epochwise.commands.photos.reading import read_photo
 from epochwise.common.files import read_json
 from epochwise.config.compose import load
 from epochwise.data import sources
+from epochwise.data.images import ReadOptions
+from epochwise.data.own_files import reader_of
+from epochwise.data.style import style_of
 from epochwise.pipeline.datasets import check_data, prepared_for
 
 FLOWERS = ("aster", "crocus", "dahlia", "iris", "lily", "rose", "tulip")
@@ -60,7 +64,21 @@ def test_a_folder_of_pictures_with_seven_named_classes(project):
     assert all(name in metrics for name in FLOWERS)
 
 
-@pytest.mark.slow
+def test_predict_reads_these_pictures_as_the_training_did(project):
+    """Textures are no writing, whose strokes would be looked for."""
+    write_flowers(project)
+    options = ReadOptions(image_size=12)
+    images = sources.load_source("flowers", project.path, options).images
+    known = np.concatenate([images.x_train, images.x_test]).astype(np.float32) / np.float32(255)
+    style = style_of(known[len(images.x_train) :])
+    assert not style.is_writing
+    for path, expected in zip(reader_of(project.path / "flowers").files, known, strict=True):
+        reading = read_photo(path, path.name, style, options)
+        np.testing.assert_array_equal(reading.image, expected)
+        assert (reading.inverted, reading.doubts) == (False, ())
+
+
+@pytest.mark.long
 def test_a_table_with_words_as_labels_and_no_test_set(project):
     write_table(project)
     printed = project.ok("epochwise", "run", "prepare.source=digits.csv", "prepare.test_size=60", *SETTINGS)

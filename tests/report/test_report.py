@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import A_RECORD
-from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from made_sweeps import bare_project, finish, make_search, make_sweep, point  # noqa: F401
 from omegaconf import OmegaConf
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_json, write_text
 from epochwise.evaluation.class_metrics import class_metrics
-from epochwise.report.charts import ticks
+from epochwise.report.charts import setting_series, ticks
 from epochwise.report.content import report_of_run
 from epochwise.report.page import MAX_WITH_IMAGES
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
@@ -91,12 +91,56 @@ def test_its_numbers_are_those_of_compare(tmp_path):
         assert run["metrics"]["val_accuracy"] == pytest.approx(row["val_accuracy"], abs=2e-4)
 
 
+def test_a_search_does_not_compare_rungs_as_equals(tmp_path):
+    """A column says when a setting was dropped, and the heat map has those of the best one's rung only."""
+    page = page_of(tmp_path, make_search(tmp_path))
+    assert re.search(r"<button[^>]*>dropped at</button>", page)
+    places = [values[4:6] for values in values_of(page)]  # after rank and three parameters
+    assert [dropped for dropped, _ in places] == ["", "", "1"]
+    assert [float(accuracy) for _, accuracy in places] == [279 / 300, 278 / 300, 200 / 300]
+    (heat_map,) = re.findall(r'<table class="heat".*?</table>', page, re.DOTALL)
+    assert re.findall(r'<td style="[^"]*"( class="best")?>([^<]*)</td>', heat_map) == [
+        (' class="best"', "0.9300"),
+        ("", "0.9267"),
+    ]
+    assert "dropped at" not in page_of(tmp_path, grid_sweep(tmp_path, [2, 4], [0.5], [0]))
+
+
+def test_the_best_cell_of_a_heat_map_is_that_of_the_first_setting(tmp_path):
+    """Of two settings with the same val_accuracy, that with the lower val_loss."""
+    grid = [(e, d) for e in (2, 4) for d in (0.25, 0.5)]
+    points = [point(job, train__epochs=e, model__dense_dropout=d) for job, (e, d) in enumerate(grid)]
+    sweep = make_sweep(tmp_path, ["train.epochs", "model.dense_dropout"], *points)
+    for job, (epochs, _) in enumerate(grid):
+        finish(sweep.folder / str(job), job, 0.9, val_loss=0.1 if job == 2 else 0.2, epochs=epochs)
+    assert page_of(tmp_path, sweep).count('class="best">') == 1
+
+
 def test_it_is_the_same_bytes_again_and_asks_for_nothing(tmp_path):
     sweep = grid_sweep(tmp_path, [2, 4], [0.25, 0.5], [0])
     page = page_of(tmp_path, sweep)
     assert page_of(tmp_path, sweep) == page
     assert not re.search(r'(?:src|href|url)\s*[=(]\s*["\']?(?:https?:)?//', page)
     assert re.findall(r'href="([^#"][^"]*)"', page) == ["data:,"]
+
+
+@pytest.mark.parametrize("varied", [["seed"], ["train.epochs", "seed"]])
+def test_runs_that_their_patience_ends_are_shown_as_long_as_they_are(tmp_path, varied):
+    """The mean over seeds goes as far as all of them, and each end has a dot."""
+    points = [point(job, seed=job, train__epochs=9, train__patience=2) for job in range(2)]
+    sweep = make_sweep(tmp_path, varied, *points)
+    for job, epochs in enumerate((3, 5)):
+        finish(sweep.folder / str(job), job, 0.9 + job / 10, epochs=epochs)
+        evaluated(sweep.folder / str(job), job)
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    settings = leaderboard_files.sweep_report(leaderboard).settings
+    (series,) = setting_series(settings, "val_accuracy", lambda setting, without_epochs=False: "both")
+    assert series.values == {epoch: pytest.approx(0.95) for epoch in (1, 2, 3)}
+    assert series.deviations == {epoch: pytest.approx(0.1 / 2**0.5) for epoch in (1, 2, 3)}
+    assert {epoch: value for epoch, (value, _) in series.marks.items()} == {3: 0.9, 5: 1.0}
+    page = page_of(tmp_path, sweep)
+    assert ">3…5</td>" in page and ">epochs</button>" in page
+    assert (">train.epochs</button>" in page) == ("train.epochs" in varied)
 
 
 def test_18_runs_fit_into_a_megabyte(tmp_path):

@@ -4,10 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_sweeps import finish, make_sweep, point
+from made_sweeps import finish, make_sweep, point, predict
 
 from epochwise.common.files import read_json, write_json
-from epochwise.sweeps.halving import Entry, by_setting, decide, kept, read_rung, setting_key, unfinished
+from epochwise.sweeps.halving import (
+    Decision,
+    Entry,
+    by_setting,
+    decide,
+    dropped_settings,
+    kept,
+    read_rung,
+    setting_key,
+    unfinished,
+)
 
 
 def entry(name: str, correct: int, val_loss: float = 0.1, images: int = 300, **more) -> Entry:
@@ -62,8 +72,7 @@ def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_image_as_often_as_
     for number, correct in enumerate((2, 3)):
         folder = sweep.folder / str(number)
         finish(folder, number, correct / 4)
-        lines = ["1,1"] * correct + ["1,0"] * (4 - correct)
-        (folder / "validation_predictions.csv").write_text("\n".join(["actual,predicted", *lines]) + "\n")
+        predict(folder, correct, images=4)
     ((one,), diverged) = read_rung(tmp_path, sweep, points)
     assert (one.val_accuracy, one.correct.tolist(), diverged) == (0.625, [2, 2, 1, 0], [])
 
@@ -71,7 +80,8 @@ def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_image_as_often_as_
 def test_a_run_that_diverged_has_ended_and_one_that_failed_otherwise_has_not(tmp_path):
     points = [point(0, seed=0), point(1, seed=1), point(2, seed=2)]
     points = [replace(one, parameters=one.parameters | {"model.dense_dropout": one.job / 10}) for one in points]
-    sweep = make_sweep(tmp_path, ["model.dense_dropout"], *points)
+    search = {"proposals": "grid", "rungs": [2, 4], "eta": 3, "keep_ties": True, "candidates": ""}
+    sweep = make_sweep(tmp_path, ["model.dense_dropout"], *points, search=search)
     finish(sweep.folder / "0", 0)
     for job, failure in ((1, "DivergedError: training diverged in epoch 1"), (2, "OSError: no space left on device")):
         finish(sweep.folder / str(job), job)
@@ -80,3 +90,26 @@ def test_a_run_that_diverged_has_ended_and_one_that_failed_otherwise_has_not(tmp
     assert [one.job for one in unfinished(tmp_path, sweep, points)] == [2]
     entries, diverged = read_rung(tmp_path, sweep, points[:2])
     assert [one.points[0].job for one in entries] == [0] and diverged == [setting_key(points[1].parameters)]
+
+
+def on_rung(bracket: int, epochs: int, ranked: str, promoted: str = "", diverged: str = "") -> Decision:
+    """A decision on settings that are named by one letter each."""
+    return Decision(bracket, epochs, [entry(key, 100) for key in ranked], list(diverged), list(promoted), {}, [])
+
+
+@pytest.mark.parametrize(
+    "decisions, expected",
+    [
+        ([on_rung(0, 1, "abc", "a"), on_rung(0, 3, "a", "a")], {"b": 1, "c": 1}),
+        ([on_rung(0, 1, "abc", "ab"), on_rung(0, 3, "ab", "a"), on_rung(0, 9, "a")], {"b": 3, "c": 1}),
+        # Drawn in two brackets: it counts where it came furthest, whichever was the last.
+        ([on_rung(0, 1, "ab", "a"), on_rung(0, 3, "a", "a"), on_rung(1, 1, "ac", "c")], {"b": 1}),
+        ([on_rung(0, 1, "ab", "a"), on_rung(1, 1, "ac", "c")], {"b": 1}),
+        ([on_rung(0, 1, "ab", "a"), on_rung(0, 9, "a"), on_rung(1, 1, "ac", "c"), on_rung(1, 9, "c")], {"b": 1}),
+        # Diverged above a rung that it finished.
+        ([on_rung(0, 1, "ab", "ab"), on_rung(0, 3, "a", "a", diverged="b")], {"b": 1}),
+        ([on_rung(0, 1, "a", "a", diverged="b"), on_rung(0, 9, "a")], {}),
+    ],
+)
+def test_after_how_many_epochs_settings_were_dropped(decisions, expected):
+    assert dropped_settings(decisions, last_rung=9) == expected

@@ -77,5 +77,5 @@ def test_trainings_are_identified_by_the_host_that_is_asked_once_when_it_is_need
 def test_a_run_of_another_processor_has_the_same_mixed_fingerprint():
     one = {"parameters": {"seed": 0}, "processor": {"model name": "a"}, "flags": {}}
     other = one | {"processor": {"model name": "b"}}
-    assert identity.mixed_fingerprint_of(one, 2) == identity.mixed_fingerprint_of(other, 2)
-    assert identity.mixed_fingerprint_of(one, 2) != identity.mixed_fingerprint_of(one, 3)
+    assert identity.mixed_fingerprint_of(one, 2, None) == identity.mixed_fingerprint_of(other, 2, None)
+    assert identity.mixed_fingerprint_of(one, 2, None) != identity.mixed_fingerprint_of(one, 3, None)

@@ -1,14 +1,15 @@
 """What MLflow is to show of a sweep, and when it is published; from run directories made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from made_sweeps import bare_project, finish, make_search, make_sweep, point  # noqa: F401
 
 from epochwise.common.errors import RunError
 from epochwise.sweeps import publication
-from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.leaderboard import Leaderboard, make_leaderboard
 from epochwise.sweeps.publication import connect_and_publish, publish_if_needed, sweep_content
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.table import as_text, digest
@@ -47,6 +48,33 @@ def test_the_content_is_the_leaderboard_best_first(sweep, tmp_path):
     assert content.metrics == {"runs": 3, "failed": 0, **means}
     assert (content.markdown, content.digest) == (as_text(leaderboard, "markdown"), digest(leaderboard))
     assert content.files == [], "none is written yet"
+
+
+def test_of_a_search_each_run_has_its_rung_and_when_it_was_dropped(tmp_path):
+    content = sweep_content(make_leaderboard(tmp_path, make_search(tmp_path)))
+    assert [(run.run.path.name, run.tags) for run in content.runs] == [
+        ("3", {"sweep.rung": "2 of 2", "sweep.dropped_at_epoch": "not dropped"}),
+        ("4", {"sweep.rung": "2 of 2", "sweep.dropped_at_epoch": "not dropped"}),
+        ("2", {"sweep.rung": "1 of 2", "sweep.dropped_at_epoch": "1"}),
+    ]
+    assert [run.path.name for run in content.superseded] == ["0", "1"], "whose epochs a longer run has, too"
+    assert content.tags == ["sweep.rung", "sweep.dropped_at_epoch"]
+    assert "after 1 epoch: 1 of 3 settings went on, and 1 more within chance" in content.markdown
+
+
+def test_a_search_that_was_broken_off_is_not_finished(tmp_path):
+    sweep = make_search(tmp_path)
+    assert sweep_content(make_leaderboard(tmp_path, sweep)).status == "FINISHED"
+    assert sweep_content(make_leaderboard(tmp_path, replace(sweep, search_ended=False))).status == "KILLED"
+
+
+def test_a_search_that_a_grid_finishes_is_published_again(tmp_path, sweep, monkeypatch, published):
+    search = replace(sweep, id="of the search", published="a server").write()
+    monkeypatch.setattr(publication, "Server", lambda root: SimpleNamespace(name="a server", ping=lambda: None))
+    monkeypatch.setattr(publication, "end_orphans", lambda root, server: None)
+    monkeypatch.setattr(Leaderboard, "finished_searches", [search, replace(search, published="")])
+    connect_and_publish(sweep)
+    assert [content.id for content in published] == [sweep.id, search.id]
 
 
 def test_a_failed_run_comes_before_a_missing_one(tmp_path):

@@ -56,6 +56,7 @@ def test_another_seed_of_the_sampler_draws_other_settings(project):
     assert drawn[0] == drawn[2] and not set(drawn[0]) & set(drawn[1])
 
 
+@pytest.mark.slow
 def test_with_any_number_of_workers_the_settings_are_the_same(project):
     tpe = (*COMMAND, *BATCHES, "train.threads=1")
     first = search(project, *tpe)
@@ -63,6 +64,7 @@ def test_with_any_number_of_workers_the_settings_are_the_same(project):
     assert search(project, *tpe, "hydra/launcher=parallel", "hydra.launcher.n_jobs=3") == first
 
 
+@pytest.mark.slow
 def test_more_trials_begin_with_the_same_ones(project):
     first = search(project, *COMMAND, *BATCHES)
     more = search(project, *COMMAND, *BATCHES, "hydra.sweeper.n_trials=8")
@@ -86,6 +88,7 @@ def test_tpe_draws_where_earlier_settings_did_well(project):
     assert sum(units[40:]) / 20 > sum(units[:10]) / 10 + 20
 
 
+@pytest.mark.slow
 def test_after_a_killed_worker_the_same_settings_follow(project):
     expected = search(project, *COMMAND, *BATCHES, "hydra.sweeper.n_trials=8")
     shutil.rmtree(project.path / "multirun")
@@ -124,6 +127,7 @@ def test_a_setting_that_cannot_be_run_is_named_and_the_others_are_run(project):
     assert all((p.parameters["model.kernel_size"], p.parameters["model.pool_size"]) != (4, 3) for p in points)
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_is_then_trained(project):
     typed = (*COMMAND, *BATCHES, "train.epochs=1,3")
     exact = (*typed, "hydra.sweeper.keep_ties=false")

@@ -9,7 +9,15 @@ from epochwise.config.compose import load
 from epochwise.config.schema import parameters
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import Point
-from epochwise.sweeps.scheduler import Job, Queue, count_untrained, epochs_to_train, untrained
+from epochwise.sweeps.scheduler import (
+    Job,
+    Queue,
+    count_untrained,
+    epochs_to_train,
+    may_end_early,
+    surely_untrained,
+    untrained,
+)
 from epochwise.training.history import COLUMNS
 from epochwise.trajectory.identity import segments
 from epochwise.trajectory.states import StateStore
@@ -157,3 +165,36 @@ def test_jobs_come_in_the_order_in_which_all_of_them_are_looked_at_each_time(see
             if not untrained(job):
                 running.remove(job)
                 queue.end(job)
+
+
+def test_a_patience_may_spare_epochs_of_the_same_trajectory(make, tmp_path):
+    plain, patient = make(0, "train.epochs=12"), make(1, "train.epochs=30", "train.patience=2")
+    assert (len(untrained(patient)), len(surely_untrained(patient)), patient.ends) == (30, 3, (3, 30))
+    assert untrained(plain) < untrained(patient) and count_untrained([plain, patient]) == 30
+    assert may_end_early([plain, patient]) and not may_end_early([plain])
+    identity = segments(parameters(load(["train.epochs=12"])), DATA)[-1].identity
+    history = [dict.fromkeys(COLUMNS, 0.0) | {"val_accuracy": value} for value in (0.8, 0.9, 0.9)]
+    StateStore(tmp_path, identity, max_gb=1).write([], history, [0.0] * 3)
+    assert (len(untrained(patient)), len(surely_untrained(patient)), patient.ends) == (27, 1, (4, 30))
+    history += [history[-1]] * 2
+    StateStore(tmp_path, identity, max_gb=1).write([], history, [0.0] * 5)
+    assert (len(untrained(patient)), patient.ends) == (1, (4, 4)), "epoch 5 is beyond its end, and 4 is not there"
+    StateStore(tmp_path, identity, max_gb=1).write([], history[:4], [0.0] * 4)
+    assert untrained(patient) == set() and len(untrained(plain)) == 7
+    assert not may_end_early([patient])
+
+
+def test_a_run_whose_end_is_known_does_not_wait_for_later_epochs(make, tmp_path):
+    plain, patient = make(0, "train.epochs=12"), make(1, "train.epochs=30", "train.patience=2")
+    queue = Queue([plain, patient])
+    queue.start(plain)
+    assert queue.next() is None
+    identity = segments(parameters(load(["train.epochs=12"])), DATA)[-1].identity
+    rows = [dict.fromkeys(COLUMNS, 0.0)] * 3
+    StateStore(tmp_path, identity, max_gb=1).write([], rows, [0.0] * 3)
+    assert queue.next() is patient
+
+
+def test_without_a_store_a_patience_spares_what_no_state_tells(make):
+    patient = make(1, "train.epochs=30", "train.patience=2", "train.reuse=false", store=None)
+    assert (len(untrained(patient)), len(surely_untrained(patient))) == (30, 3)

@@ -4,10 +4,13 @@ import re
 
 import pytest
 from conftest import Project
-from fake_runs import DIVERGES, IS_KILLED, faked, trained_epochs  # noqa: F401
+from fake_runs import DIVERGED, DIVERGES, DIVERGES_LATER, IS_KILLED, faked, trained_epochs  # noqa: F401
 
 from epochwise.common.files import read_json
+from epochwise.sweeps import search
 from epochwise.sweeps.directory import known_sweeps
+from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.publication import sweep_content
 from epochwise.sweeps.record import SweepRecord
 
 pytestmark = pytest.mark.usefixtures("faked")
@@ -97,10 +100,41 @@ def test_a_setting_that_diverges_is_dropped_and_the_search_goes_on(project):
     assert "after 1 epoch: 1 of 3 settings went on; 1 diverged" in done.stdout
 
 
+@pytest.mark.parametrize("again", [(), ("hydra.sweeper.eta=2",)])
+def test_a_run_that_diverged_is_not_trained_again(project, again):
+    """Not by the same command, nor by another search: the same run would end so again."""
+    command = (*HALVING, "train.epochs=1,3", f"model.dense_units={DIVERGES},100,200")
+    first = project.cli(*command)
+    dry = output(project, *command, *again, "--dry-run")
+    assert "4 jobs, 3 finished, 1 diverged; 0 runs to run on 1 worker: 0 epochs to train" in dry
+    assert "diverged, and would again: epochs=1 dense_units=13 (multirun/" in dry
+    done = project.cli(*command, *again)
+    assert done.returncode == 1 and on_rungs(latest(project)) == [[DIVERGES, 100, 200], [200]]
+    assert len((project.path / DIVERGED).read_text().splitlines()) == 1
+    failure = "failed: epochs=1 dense_units=13: training diverged"
+    assert failure in first.stdout and failure in done.stdout
+
+
+def test_a_setting_that_diverges_on_a_higher_rung_was_dropped_after_the_last_that_it_finished(project):
+    """It is the best of the first rung."""
+    project.cli(*HALVING, "hydra.sweeper.keep_ties=false", RUNGS, f"model.dense_units=100,150,{DIVERGES_LATER}")
+    assert on_rungs(latest(project)) == [[100, 150, DIVERGES_LATER], [DIVERGES_LATER]]
+    rows = read_json(latest(project).folder / "leaderboard.json")["rows"]
+    assert [(row["model.dense_units"], row["dropped_at"]) for row in rows] == [(201, 1), (150, 1), (100, 1)]
+
+
 def test_settings_with_several_seeds_go_on_together(project):
     output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,150,200", "seed=0,1")
     points = [(p.parameters["train.epochs"], p.parameters["model.dense_units"]) for p in latest(project).points]
     assert points[6:] == [(3, 200), (3, 200)] and len(points) == 8
+
+
+def test_with_several_seeds_the_test_has_another_name(project):
+    printed = output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,198,200", "seed=0,1")
+    name = "exact sign-flip test over images, 2 seeds each"
+    assert f"within chance of the last of these ({name}, p of 0.05 or more): dense_units=198 (p = " in printed
+    assert f"cannot be told apart from the best one ({name}, p of 0.05 or more)" in printed
+    assert "McNemar" not in printed
 
 
 def test_another_eta_and_the_plain_grid_go_on_from_what_is_there(project):
@@ -125,6 +159,50 @@ def test_regret_is_printed_once_the_grid_is_finished(project):
     )
     assert missed in printed
     assert missed in output(project, "compare", "--sweep", halving.id)
+
+
+def test_a_grid_that_finishes_a_search_leaves_its_files_up_to_date(project):
+    settings = "model.dense_units=100,150,200"
+    output(project, *HALVING, "train.epochs=1,9", settings)
+    halving = latest(project)
+    before = sweep_content(make_leaderboard(project.path, halving)).digest
+    output(project, "run", "-m", "tracking=off", "train.epochs=9", settings)
+    missed = "took 11 of the grid's 27 epochs, 2.5 times fewer, and missed nothing"
+    assert missed in (halving.folder / "leaderboard.md").read_text()
+    assert any(missed in note for note in read_json(halving.folder / "leaderboard.json")["notes"])
+    assert sweep_content(make_leaderboard(project.path, halving)).digest != before, "so that MLflow gets it, too"
+
+
+def test_regret_is_printed_also_if_a_dropped_setting_diverges_in_the_grid(project):
+    settings = f"model.dense_units={DIVERGES_LATER},210,250"
+    output(project, *HALVING, "train.epochs=1,9", settings)
+    done = project.cli("run", "-m", "tracking=off", "train.epochs=9", settings)
+    assert "error: 1 of 3 runs failed" in done.stderr
+    assert "took 11 of the grid's 18 epochs, 1.6 times fewer, and missed nothing" in done.stdout
+
+
+def test_a_search_that_is_broken_off_between_rungs_does_not_look_finished(project, monkeypatch):
+    """All of its runs are finished then, and no other one is known yet."""
+    decide, broken_off = search._decide, []
+
+    def break_off(*arguments):
+        if not broken_off:
+            broken_off.append(True)
+            raise KeyboardInterrupt
+        return decide(*arguments)
+
+    monkeypatch.setattr(search, "_decide", break_off)
+    assert project.cli(*HALVING, RUNGS, NINE).returncode == 130
+    assert on_rungs(latest(project)) == PROMOTED[:1]
+    goes_on = "the search is not finished, so a better setting may follow; the same command goes on with it"
+    assert goes_on in output(project, "compare")
+    assert goes_on in (latest(project).folder / "leaderboard.md").read_text()
+    leaderboard = make_leaderboard(project.path, latest(project))
+    assert (leaderboard.missing, leaderboard.failures) == ([], [])
+    assert sweep_content(leaderboard).status == "KILLED"
+    printed = output(project, *HALVING, RUNGS, NINE)
+    assert on_rungs(latest(project)) == PROMOTED and goes_on not in printed
+    assert sweep_content(make_leaderboard(project.path, latest(project))).status == "FINISHED"
 
 
 def test_a_search_that_missed_nothing_says_so(project):
@@ -207,11 +285,64 @@ def test_a_dry_run_of_halving_says_at_least_and_at_most(project):
     assert least <= sum(trained_epochs(project.path)) - done <= most
 
 
+def test_a_dry_run_with_a_patience_says_at_least_and_at_most(project):
+    grid = ("run", "-m", "tracking=off", "model.dense_units=100,200")
+    printed = output(project, *grid, "train.patience=2", "train.epochs=9", "--dry-run")
+    assert to_train(printed) == [2 * 3, 2 * 9]
+    assert "to run: dense_units=100 · epochs: 0 there, at most 9 to train" in printed
+    printed = output(project, *grid, "train.patience=2", "train.epochs=9")
+    assert "2 runs on 1 worker: at most 18 epochs to train" in printed
+    assert trained_epochs(project.path) == [3, 3]
+    assert [row["epochs"] for row in read_json(latest(project).folder / "leaderboard.json")["rows"]] == [3, 3]
+    printed = output(project, *grid, "train.patience=2", "train.epochs=20", "--dry-run")
+    assert to_train(printed) == [0], "states tell where they end"
+    assert "to run: dense_units=100 · epochs: 3 there, 0 to train" in printed
+    output(project, *grid, "train.patience=2", "train.epochs=20")
+    assert trained_epochs(project.path) == [3, 3, 0, 0]
+    assert to_train(output(project, *grid, "train.patience=3", "train.epochs=20", "--dry-run")) == [2 * 1, 2 * 17]
+    output(project, *grid, "train.patience=3", "train.epochs=20")
+    assert trained_epochs(project.path)[4:] == [1, 1]
+
+
+def test_runs_with_and_without_a_patience_train_no_epoch_twice(project):
+    grid = ("run", "-m", "tracking=off", "train.epochs=2,6", "train.patience=null,1,3")
+    assert to_train(output(project, *grid, "--dry-run")) == [6]
+    output(project, *grid)
+    assert sum(trained_epochs(project.path)) == 6
+    rows = read_json(latest(project).folder / "leaderboard.json")["rows"]
+    found = {(row["train.epochs"], row["train.patience"]): row["epochs"] for row in rows}
+    assert found == {(2, None): 2, (2, 1): 2, (2, 3): 2, (6, None): 6, (6, 1): 2, (6, 3): 4}
+
+
+@pytest.mark.parametrize("sweeper", ["halving", "random"])
+def test_runs_with_a_patience_have_no_rungs(project, sweeper):
+    grid = ("run", "-m", f"hydra/sweeper={sweeper}", "tracking=off", RUNGS, "model.dense_units=range(100,200,10)")
+    refused = project.cli(*grid, "train.patience=2")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "train.patience=2: must be null where train.epochs=1,3,9 are rungs" in refused.stderr
+    assert not (project.path / "multirun").exists()
+
+
 def test_a_dry_run_without_states_counts_every_run(project):
     command = (*HALVING, "hydra.sweeper.keep_ties=false", "train.reuse=false", RUNGS, NINE)
     assert to_train(output(project, *command, "--dry-run")) == [9 * 1 + 3 * 3 + 9]
     output(project, *command)
     assert sum(trained_epochs(project.path)) == 27
+
+
+@pytest.mark.parametrize("reuse, epochs", [("true", 0), ("false", 4 * 1 + 1 * 3)])
+def test_a_dry_run_of_halving_after_the_grid_counts_no_run_that_is_finished(project, reuse, epochs):
+    """The grid has the runs of the last rung only, and the states of the others unless these are not reused."""
+    common = ("tracking=off", f"train.reuse={reuse}", "model.dense_units=100,120,140,160")
+    output(project, "run", "-m", *common, "train.epochs=9")
+    before = trained_epochs(project.path)
+    command = ("run", "-m", "hydra/sweeper=halving", *common, RUNGS)
+    printed = output(project, *command, "hydra.sweeper.keep_ties=false", "--dry-run")
+    assert to_train(printed) == [epochs] and "4 jobs, 0 finished; 5 runs to run on" in printed
+    assert "; at least 5 and at most 8 runs to run on" in output(project, *command, "--dry-run")
+    output(project, *command)
+    assert len(trained_epochs(project.path)) == len(before) + 5
+    assert sum(trained_epochs(project.path)) == sum(before) + epochs
 
 
 def test_a_dry_run_of_one_run(project):

@@ -238,7 +238,7 @@ def test_failures_stay_small(project):
     assert (summary.info.status, summary.data.metrics["failed"]) == ("FAILED", 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_launcher_of_hydra_gives_the_same_sweep(project):
     """Hydra's own launcher runs the jobs in the process of the command, which then publishes the sweep itself."""
     printed = project.ok("epochwise", "run", "-m", "train.epochs=1,2", "hydra/launcher=basic")

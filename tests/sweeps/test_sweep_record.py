@@ -8,6 +8,7 @@ from made_sweeps import make_sweep, point
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
+from epochwise.config.schema import BEFORE
 from epochwise.sweeps.record import Point, SweepRecord
 
 
@@ -48,10 +49,12 @@ def test_a_record_of_version_0_1_is_read(tmp_path):
     assert written.pop("changed") >= sweep.changed
     assert written == {
         **{key: value for key, value in earlier.items() if key != "told"},
-        "points": [earlier["points"][0] | {"bracket": 0}],
+        # With the parameters that are newer, so that its runs are those of sweeps of today with these values.
+        "points": [earlier["points"][0] | {"bracket": 0, "parameters": BEFORE | {"seed": 0, "train.epochs": 2}}],
         "published_digest": "abc",
         "mixed": False,
         "search": {},
+        "search_ended": False,
     }
 
 
@@ -70,6 +73,7 @@ WRONG = {
     "reuse": "yes",
     "failures": {"a": "boom"},
     "published_digest": None,
+    "search_ended": "yes",
     "points.0": 3,
     "points.0.job": "0",
     "points.0.parameters": {"seed": 0},

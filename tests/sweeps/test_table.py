@@ -9,7 +9,7 @@ import pytest
 from made_sweeps import bare_project, finish, make_sweep, point, twin_of  # noqa: F401
 
 from epochwise.sweeps.leaderboard import make_leaderboard
-from epochwise.sweeps.table import as_text, digest, footer, print_leaderboard, rows
+from epochwise.sweeps.table import as_text, cells, digest, footer, print_leaderboard, rows
 
 pytestmark = pytest.mark.usefixtures("bare_project")
 
@@ -34,7 +34,7 @@ def test_csv_has_a_row_for_each_setting(leaderboard):
 
 def test_json_has_full_precision_and_what_is_not_finished(leaderboard, tmp_path):
     content = json.loads(as_text(leaderboard, "json"))
-    assert list(content) == ["sweep", "validation", "rows", "failed", "not_run"]
+    assert list(content) == ["sweep", "validation", "rows", "beside_best", "notes", "failed", "not_run"]
     assert content["rows"][0]["val_accuracy"] == pytest.approx(0.93)
     metrics = ("val_accuracy", "val_loss", "best_epoch", "best_val_accuracy", "test_accuracy", "test_loss")
     assert list(content["rows"][0]) == [
@@ -128,7 +128,8 @@ def test_what_a_row_of_several_seeds_holds_is_said(tmp_path):
 
 @pytest.mark.parametrize("source, said", [("digits", True), ("mnist", False)])
 def test_that_the_best_setting_was_found_on_other_data_is_said(tmp_path, capsys, source, said):
-    (tmp_path / "params.yaml").write_text("prepare: {source: mnist, validation_size: 300}")
+    read_as = "test_size: 0, pixel_max: 0, image_size: 0, transpose: false"
+    (tmp_path / "params.yaml").write_text(f"prepare: {{source: mnist, validation_size: 300, {read_as}}}")
     sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0, prepare__source=source))
     finish(sweep.folder / "0", 0)
     print_leaderboard(make_leaderboard(tmp_path, sweep))
@@ -147,3 +148,73 @@ def test_a_damaged_file_of_one_run_of_a_search_leaves_the_leaderboard(tmp_path):
     leaderboard = make_leaderboard(tmp_path, sweep)
     assert len(leaderboard.settings) == 2 and leaderboard.decisions == []
     assert any("which settings went on is not shown: " in line for line in footer(leaderboard))
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """Two settings with two seeds each; one of the four runs was ended by its patience."""
+    grid = [(d, seed) for d in (0.25, 0.5) for seed in (0, 1)]
+    points = [
+        point(job, model__dense_dropout=d, seed=seed, train__epochs=9, train__patience=2)
+        for job, (d, seed) in enumerate(grid)
+    ]
+    sweep = make_sweep(tmp_path, ["model.dense_dropout", "seed"], *points)
+    for job, epochs in enumerate((9, 9, 9, 5)):
+        finish(sweep.folder / str(job), job, 0.9 + job / 100, epochs=epochs, train_seconds=10.0 * epochs)
+    return make_leaderboard(tmp_path, sweep)
+
+
+def test_epochs_are_those_that_were_trained(patient):
+    heads, lines = cells(patient)
+    assert [line[heads.index("epochs")] for line in lines] == ["5…9", "9"]
+    assert [row["epochs"] for row in rows(patient)] == [7, 9]
+    assert [line for line in footer(patient) if "train.patience" in line] == [
+        "1 of 4 runs ended before train.epochs, for val_accuracy had not risen for train.patience epochs"
+    ]
+    on_test = replace(patient, sweep=replace(patient.sweep, validates_on_test=True))
+    assert any("val_accuracy, measured on the test set, had not risen" in line for line in footer(on_test))
+
+
+def test_epochs_that_were_asked_for_stand_beside_those_that_were_trained(tmp_path):
+    points = [point(job, train__epochs=epochs, train__patience=2) for job, epochs in enumerate((4, 9))]
+    sweep = make_sweep(tmp_path, ["train.epochs"], *points)
+    for job, epochs in enumerate((4, 6)):
+        finish(sweep.folder / str(job), job, 0.9 - job / 100, epochs=epochs)
+    heads, lines = cells(make_leaderboard(tmp_path, sweep))
+    assert heads[1:3] == ["train.epochs", "epochs"]
+    assert [line[1:3] for line in lines] == [["4", "4"], ["9", "6"]]
+
+
+def test_the_runs_of_each_setting_are_unfolded(patient):
+    heads, lines = cells(patient, unfolded=True)
+    shown = [heads.index(name) for name in ("", "dense_dropout", "epochs", "n", "seed", "val_accuracy", "time", "run")]
+    assert [[line[index] for index in shown] for line in lines] == [
+        ["1", "0.5", "5…9", "2", "", "0.9250 ± 0.0071", "140 s", "run3"],
+        ["", "", "5", "", "1", "0.9300", "50 s", "run3"],
+        ["", "", "9", "", "0", "0.9200", "90 s", "run2"],
+        ["2", "0.25", "9", "2", "", "0.9050 ± 0.0071", "180 s", "run1"],
+        ["", "", "9", "", "1", "0.9100", "90 s", "run1"],
+        ["", "", "9", "", "0", "0.9000", "90 s", "run0"],
+    ]
+    assert cells(patient)[1] == [[*line[:4], *line[5:]] for line in lines if line[0]]
+    assert as_text(patient, "markdown", seeds=True).count("\n| ") == 1 + 6
+
+
+def test_unfolded_csv_and_json_have_each_run_in_full_precision(patient):
+    found = list(csv.DictReader(io.StringIO(as_text(patient, "csv", seeds=True))))
+    assert [(row["rank"], row["seed"], row["n"], row["epochs"], row["runs"]) for row in found[:3]] == [
+        ("1", "", "2", "7.0", "run3 run2"),
+        ("1", "1", "1", "5", "run3"),
+        ("1", "0", "1", "9", "run2"),
+    ]
+    assert float(found[1]["val_accuracy"]) == pytest.approx(0.93) and found[1]["val_accuracy_sd"] == ""
+    plain, unfolded = (json.loads(as_text(patient, "json", seeds)) for seeds in (False, True))
+    seeds = [row.pop("seeds") for row in unfolded["rows"]]
+    assert unfolded == plain
+    assert [(run["seed"], run["run"], run["epochs"]) for run in seeds[0]] == [(1, "run3", 5), (0, "run2", 9)]
+
+
+def test_a_setting_with_one_run_is_its_own_row(leaderboard):
+    heads, lines = cells(leaderboard, unfolded=True)
+    assert [line[0] for line in lines] == list("1234")
+    assert {line[heads.index("seed")] for line in lines} == {"0"}

@@ -146,7 +146,7 @@ def test_ui_shows_the_store_that_runs_are_logged_to(project, monkeypatch, served
     done = project.cli("ui")
     assert served == [f"sqlite:///{project.path}/other.db"]
     assert "#/experiments/7/" in done.stdout and f"in sqlite:///{project.path}/other.db" in done.stdout
-    assert how_to_show(project.path) == f"MLFLOW_TRACKING_URI=sqlite:///{project.path}/other.db make ui"
+    assert how_to_show(project.path) == f"MLFLOW_TRACKING_URI='sqlite:///{project.path}/other.db' make ui"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert "#/experiments/1/" in project.cli("ui").stdout
     assert how_to_show(project.path) == "make ui"

@@ -77,7 +77,7 @@ def test_the_address_of_a_database_may_have_a_query(project, monkeypatch):
     assert not list(project.path.glob(".*other.db*"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_moved_project_finds_its_artifacts(project, monkeypatch, tmp_path):
     provide_database(project)
     run = run_directory(project)

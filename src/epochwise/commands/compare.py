@@ -19,11 +19,12 @@ from epochwise.sweeps.table import as_text, print_leaderboard
 from epochwise.tracking.download import fetch_run
 
 
-def compare(wanted: Sequence[Path | str], form: str) -> None:
+def compare(wanted: Sequence[Path | str], form: str, seeds: bool = False) -> None:
     """Print the leaderboard of the sweeps `wanted`, of the latest one for none, or the difference of two runs.
 
-    Each is an id or a directory; runs that only MLflow has are downloaded for the moment. Raises InputError if one is
-    not there, or if they are neither sweeps nor two runs.
+    Each is an id or a directory; runs that only MLflow has are downloaded for the moment. With `seeds` the runs of each
+    setting of a leaderboard stand below it. Raises InputError if one is not there, or if they are neither sweeps nor
+    two runs.
     """
     root = find_root()
     with ExitStack() as stack:
@@ -33,10 +34,12 @@ def compare(wanted: Sequence[Path | str], form: str) -> None:
         if sweeps and not runs:
             leaderboard = make_leaderboard(root, *sweeps)
             if form == "table":
-                print_leaderboard(leaderboard)
+                print_leaderboard(leaderboard, seeds)
             else:
-                print(as_text(leaderboard, form), end="")
+                print(as_text(leaderboard, form, seeds), end="")
         elif len(runs) == 2 and not sweeps:
+            if seeds:
+                raise InputError("--seeds unfolds the settings of a leaderboard; leave it out to compare two runs")
             _print_difference(runs[0], runs[1], form)
         else:
             raise InputError(

@@ -21,9 +21,9 @@ def find_named(wanted: Path | str) -> RunDirectory | SweepRecord:
     if isinstance(wanted, Path):
         if SweepRecord.exists(wanted):
             return SweepRecord.read(wanted.resolve())
-        run = run_in(wanted)
-        restore_pipeline_record(run)
-        return run
+        in_folder = run_in(wanted)
+        restore_pipeline_record(in_folder)
+        return in_folder
     root, run = find_root(), find_run(wanted)
     begin_so = [sweep.id for sweep in known_sweeps(root) if sweep.id.startswith(wanted)] if run else []
     if run and begin_so and run.read_record().run_id != wanted:

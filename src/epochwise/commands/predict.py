@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from epochwise.commands.find_model import found_model
-from epochwise.commands.photos.files import open_picture
+from epochwise.commands.photos.files import check_picture
 from epochwise.commands.photos.reading import read_photo
 from epochwise.commands.predictions import TABLE, Prediction, as_text, print_table
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
+from epochwise.data.images import ReadOptions
 from epochwise.data.prepared import Arrays
 from epochwise.data.style import ImageStyle, style_of
 from epochwise.evaluation import figures
@@ -39,7 +40,7 @@ class Sample:
 
 
 def predict(
-    photos: list[Path],
+    photos: Sequence[str],
     count: int | None,
     model: Path | str | None,
     seed: int | None,
@@ -50,13 +51,15 @@ def predict(
     """Classify `photos`, or `count` test images drawn at random: print rows, and write a picture to `out`.
 
     The same `seed` draws the same images. `model` is a run directory, a .keras file in one, a run's id or `champion`;
-    None means the pipeline's model. With `form` csv or json, nothing but the rows goes to stdout. Photos are called as
-    they were typed in `typed_in`. Raises InputError; of photos that cannot be read when the others are done.
+    None means the pipeline's model. With `form` csv or json, nothing but the rows goes to stdout. Photos are paths from
+    the directory `typed_in`, and are called as they were typed. Raises InputError; of photos that cannot be read when
+    the others are done.
     """
-    _check_arguments(photos, count, seed, out)
-    named = [(path, _shown_name(path, typed_in)) for path in photos]
+    named = [(typed_in / photo, _shown_name(photo)) for photo in photos]
+    _check_arguments([path for path, _ in named], count, seed, out)
+    _check_one_is_a_picture(named)
+    errors: list[str] = []
     with redirect_stdout(sys.stdout if form == TABLE else sys.stderr):
-        named, errors = _readable(named)
         with found_model(model) as (file, run):
             samples = _read_photos(named, run, errors) if count is None else _draw(count, *test_images_of(run), seed)
             from epochwise.training.model_file import load_model  # imports TensorFlow
@@ -101,25 +104,22 @@ def _is_own_picture(path: Path) -> bool:
         return False
 
 
-def _shown_name(path: Path, typed_in: Path) -> str:
+def _shown_name(typed: str) -> str:
     """A picture's path as it was typed; what cannot be printed in a line is replaced."""
-    typed = path.relative_to(typed_in) if path.is_relative_to(typed_in) else path
     name = os.fsencode(typed).decode(errors="replace")
     return "".join(character if character.isprintable() else "\ufffd" for character in name)
 
 
-def _readable(photos: list[tuple[Path, str]]) -> tuple[list[tuple[Path, str]], list[str]]:
-    """The photos that can be read, and a line on each of the others. Raises InputError if none can."""
-    readable, errors = [], []
+def _check_one_is_a_picture(photos: list[tuple[Path, str]]) -> None:
+    """Raise InputError if there are photos and none is a picture, before a model is looked for."""
+    errors = []
     for path, name in photos:
         try:
-            open_picture(path, name)
-            readable.append((path, name))
+            check_picture(path, name)
         except InputError as error:
             errors.append(str(error))
-    if errors and not readable:
+    if errors and len(errors) == len(photos):
         raise InputError("\n".join(errors))
-    return readable, errors
 
 
 def test_images_of(run: RunDirectory) -> Arrays:
@@ -142,14 +142,15 @@ def _draw(count: int, images: np.ndarray, labels: np.ndarray, seed: int | None) 
 
 
 def _read_photos(photos: list[tuple[Path, str]], run: RunDirectory, errors: list[str]) -> list[Sample]:
-    """The photos in the style of the model's images; a line on each that has nothing to classify goes to `errors`.
+    """The photos in the style of the model's images; a line on each that cannot be classified goes to `errors`.
 
     Raises InputError if there is no other.
     """
-    style, samples, inverted = style_of_run(run), list[Sample](), list[str]()
+    style, options = style_of_run(run), read_options_of(run)
+    samples, inverted = list[Sample](), list[str]()
     for path, name in photos:
         try:
-            reading = read_photo(path, name, style)
+            reading = read_photo(path, name, style, options)
         except InputError as error:
             errors.append(str(error))
             continue
@@ -175,6 +176,11 @@ def style_of_run(run: RunDirectory) -> ImageStyle:
     """How the model's images look: from the run's record, or from the test images if that does not say."""
     meta = _data_meta(run)
     return ImageStyle.from_json(meta["image_style"], run.record) if meta else style_of(test_images_of(run)[0])
+
+
+def read_options_of(run: RunDirectory) -> ReadOptions:
+    """How the source of the run's data was read."""
+    return ReadOptions.of(_data_meta(run).get("prepare") or run.read_config().prepare)
 
 
 def class_names_of(run: RunDirectory) -> list[str]:

@@ -15,6 +15,7 @@ from epochwise.config.overrides import as_override
 from epochwise.config.schema import OWN_PARAMETERS, parameters
 from epochwise.pipeline.directories import state_store
 from epochwise.pipeline.find_run import find_run
+from epochwise.pipeline.run_of_epoch import run_of_epoch
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.directory import find_sweep
@@ -24,11 +25,20 @@ from epochwise.tracking.download import fetch_run
 from epochwise.tracking.registry import champion, explained, model_name, register_champion
 from epochwise.tracking.run_mirror import sync_run
 from epochwise.tracking.server import Server
+from epochwise.training.history import best_epoch
 
 
-def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_params: bool, write_data: bool) -> None:
+def promote(
+    run_id: str | None,
+    sweep_id: Path | str | None,
+    take_best_epoch: bool,
+    force: bool,
+    write_params: bool,
+    write_data: bool,
+) -> None:
     """Register a run, or the best setting of a sweep on validation, as champion of its data set.
 
+    With `take_best_epoch` it is the run that ends with the best epoch of that one, see `pipeline/run_of_epoch.py`.
     `write_params` also writes its parameters into params.yaml, but for those of `prepare`, which decide the data;
     `write_data` writes these, too. A run that MLflow does not have is logged to it first, and one that only MLflow has
     is downloaded. A run that is not tracked can give its parameters only. Raises InputError if there is no such run or,
@@ -36,6 +46,9 @@ def promote(run_id: str | None, sweep_id: Path | str | None, force: bool, write_
     """
     with tempfile.TemporaryDirectory(prefix="epochwise-") as scratch:
         run, is_here = _chosen_run(run_id, sweep_id, Path(scratch))
+        if take_best_epoch:
+            best = _run_of_best_epoch(run)
+            run, is_here = best, is_here or best != run
         record, cfg = run.read_finished(), run.read_config()
         val_accuracy = run.read_history()[-1]["val_accuracy"]
         if not cfg.prepare.validation_size:
@@ -70,7 +83,18 @@ def _chosen_run(run_id: str | None, sweep_id: Path | str | None, scratch: Path) 
     unfinished = len(leaderboard.failures) + len(leaderboard.missing)
     if unfinished:
         print(f"note: {unfinished} of its runs are not finished")
+    if sweep.is_broken_off:
+        print("note: the search is not finished, so a better setting may follow; the same command goes on with it")
     return chosen.run, True
+
+
+def _run_of_best_epoch(run: RunDirectory) -> RunDirectory:
+    """The run that ends with the epoch of `run` that has the highest val_accuracy, the first of equal ones."""
+    record, history = run.read_finished(), run.read_history()
+    best = best_epoch(history)
+    print(f"epoch {best['epoch']} of {len(history)} is the best of run {record.run_id} on validation", flush=True)
+    tracking = OmegaConf.select(run.read_config(), "tracking") or load([]).tracking
+    return run_of_epoch(run, int(best["epoch"]), tracking)
 
 
 def _among_seeds(setting: Setting) -> str:
@@ -166,4 +190,5 @@ def _write_params(wanted: dict[str, Any], data_sha256: str, write_data: bool) ->
         return
     cfg = load([])
     left = epochs_to_train(parameters(cfg), data_sha256, state_store(cfg))
-    print(f"`dvc repro` makes it the pipeline's; {left or 'no'} epoch{'s' * (left != 1)} to train for that")
+    at_most = "at most " if left and cfg.train.patience is not None else ""
+    print(f"`dvc repro` makes it the pipeline's; {at_most}{left or 'no'} epoch{'s' * (left != 1)} to train for that")

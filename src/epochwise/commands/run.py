@@ -132,6 +132,7 @@ def _run_sweep(typed: list[str], settings: DictConfig) -> None:
                 sweep = _publish(sweep)
             leaderboard = make_leaderboard(find_root(), sweep)
             leaderboard_files.write(leaderboard)
+            leaderboard_files.write_of_finished_searches(leaderboard)
             print_leaderboard(leaderboard)
     _require_published(cfg, sweep)
     _require_finished(leaderboard)

@@ -44,7 +44,8 @@ def print_table(
     """Print a table, or a line for each row where none fits, and return the heads of the columns that were left out.
 
     A narrow terminal lacks the first of the `dispensable` columns; a file has no width. The first column is the number
-    of a row where only lines fit. Columns are aligned to the right but for those named by `to_the_left`.
+    of a row where only lines fit; a row without one belongs to the one above. Columns are aligned to the right but for
+    those named by `to_the_left`.
     """
     for number in range(len(dispensable) + 1):
         left_out = dispensable[:number]
@@ -57,7 +58,8 @@ def print_table(
             return [head for head in left_out if head in heads]
     kept = [index for index, head in enumerate(heads) if index and head not in dispensable]
     for line in lines:
-        text = f"{line[0]}. {' · '.join(f'{heads[index]} {line[index]}' for index in kept)}"
+        cells = " · ".join(f"{heads[index]} {line[index]}" for index in kept if line[index])
+        text = f"{line[0]}. {cells}" if line[0] else f"   {cells}"
         console.print(text, markup=False, soft_wrap=False)
     return [head for head in dispensable if head in heads]
 

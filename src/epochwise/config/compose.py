@@ -5,9 +5,12 @@
 """
 
 import copy
+import functools
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -67,14 +70,15 @@ def load(typed: Sequence[str]) -> DictConfig:
 def load_jobs(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
     """The configuration of each job of a grid, as `load` gives it. Raises InputError with a line for each wrong job.
 
-    Hydra takes about 0.1 s to compose. So that is done once for each choice of config groups (`experiment=quick`), and
-    overrides of single values are applied to copies by the function that Hydra itself applies them with.
+    Hydra takes about 0.1 s to compose. So a process does that once for each choice of config groups
+    (`experiment=quick`), and overrides of single values are applied to copies by the function that Hydra itself applies
+    them with.
     """
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    content = register()
     configs, problems = [], []
     for typed in jobs:
         try:
-            configs.append(_load_job(typed, composed))
+            configs.append(_load_job(typed, content))
         except InputError as error:
             problems.append(f"{' '.join(typed)}: {error}" if len(jobs) > 1 else str(error))
     if problems:
@@ -87,13 +91,24 @@ def hydra_settings(typed: Sequence[str]) -> DictConfig:
 
     Raises InputError as `load` does, but does not check values.
     """
+    register()
     overrides.refuse_unknown(typed, all_keys(), find_root() / "conf")
     settings: DictConfig = _compose(typed, return_hydra_config=True).hydra
     return settings
 
 
-def register() -> None:
-    """Give Hydra the schema and params.yaml. Raises InputError if the file is not readable or has unknown keys."""
+def register() -> str:
+    """Give Hydra the schema and params.yaml. Raises InputError if the file is not readable or has unknown keys.
+
+    Returns the digest of all files that a configuration is composed from.
+    """
+    content = _content_digest()
+    _register(find_root(), content)
+    return content
+
+
+@functools.lru_cache(maxsize=1)  # Hydra has what was registered last
+def _register(root: Path, content: str) -> None:
     params = read_params()
     for key in leaf_keys(params):
         if not is_parameter(key):
@@ -108,22 +123,37 @@ def as_overrides(cfg: DictConfig) -> list[str]:
     return [overrides.as_override(key, value) for key, value in parameters(cfg).items()]
 
 
-def _load_job(typed: Sequence[str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
-    """The configuration of one job, from the one in `composed` that has the same config groups; adds that if needed."""
+def _load_job(typed: Sequence[str], content: str) -> DictConfig:
+    """The configuration of one job. `content` is the digest of the files that it is composed from."""
     conf = find_root() / "conf"
     overrides.refuse_unknown(typed, all_keys(), conf)
     parsed = [override for override in overrides.parse(typed) if not override.key_or_group.startswith("hydra.")]
     groups = tuple(str(override.input_line) for override in parsed if overrides.is_group(override, conf))
-    if groups not in composed:
-        composed[groups] = _compose(groups)
     values = [override for override in parsed if not overrides.is_group(override, conf)]
-    cfg = _with_values(composed[groups], values)
+    cfg = _with_values(_composed(find_root(), content, groups), values)
     check_values(cfg, typed)
     return cfg
 
 
+@functools.lru_cache(maxsize=32)
+def _composed(root: Path, content: str, groups: tuple[str, ...]) -> DictConfig:
+    """What a choice of config groups composes to. It is shared, so it must not be changed."""
+    return _compose(groups)
+
+
+def _content_digest() -> str:
+    """SHA-256 over params.yaml and all files in conf/."""
+    root, digest = find_root(), hashlib.sha256()
+    for path in (root / "params.yaml", *sorted((root / "conf").rglob("*.yaml"))):
+        content = b""
+        with suppress(OSError):  # Hydra says what is wrong with a file that cannot be read
+            content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)} {len(content)} ".encode(errors="surrogateescape") + content)
+    return digest.hexdigest()
+
+
 def _compose(typed: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
-    register()
+    """Compose with Hydra, to which `register` has given schema and parameters."""
     try:
         with _no_running_hydra(), initialize_config_dir(str(find_root() / "conf"), version_base="1.3"):
             return compose("config", list(typed), return_hydra_config)

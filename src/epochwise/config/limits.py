@@ -9,11 +9,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
-from epochwise.config.schema import NETWORK, OWN_PARAMETERS, WRITEUP, all_keys, is_parameter, leaf_keys
+from epochwise.config.schema import NETWORK, OWN_PARAMETERS, PATIENCE, WRITEUP, all_keys, is_parameter, leaf_keys
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adamw", "sgd")
-NULLABLE = ("train.weight_decay", "trajectories.store")  # keys that may be null
+NULLABLE = ("train.weight_decay", PATIENCE, "trajectories.store")  # keys that may be null
 OWN_NETWORK = re.compile(r"[^:]+\.py:[^\W\d]\w*")  # FILE.py:FUNCTION
 INT32_MAX = 2**31 - 1  # TensorFlow's stateless random ops take int32 seeds
 MAX_SIDE = 4096  # pixels; ten such images in colour take half a gigabyte
@@ -93,6 +93,9 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "train.decay_every", 0 <= train.decay_every <= INT32_MAX, f"in 0…{INT32_MAX}"
     yield "train.decay_factor", 0 < train.decay_factor <= 1, "above 0 and at most 1"
     yield "train.cooldown_epochs", 0 <= train.cooldown_epochs <= train.epochs, f"in 0…{train.epochs} (train.epochs)"
+    yield PATIENCE, train.patience is None or 1 <= train.patience <= INT32_MAX, f"null or in 1…{INT32_MAX}"
+    at_its_end = f"null with train.cooldown_epochs={train.cooldown_epochs}, whose rates depend on where the run ends"
+    yield PATIENCE, train.patience is None or not train.cooldown_epochs, at_its_end
     yield "train.optimizer", train.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)
     for key in ("beta_1", "beta_2"):
         yield f"train.{key}", 0 <= train[key] < 1, "in [0, 1)"

@@ -10,12 +10,13 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, IntegerNode, OmegaConf
 
 NETWORK, OWN_PARAMETERS = "model.network", "model.parameters"  # the keys of an own network
+PATIENCE = "train.patience"  # null: train.epochs alone says where a run ends
 WRITEUP = "writeup"  # the value of model.network that is the write-up's network
 BEFORE: dict[str, Any] = {  # how a run was made that is older than these parameters
     **dict.fromkeys(("prepare.test_size", "prepare.pixel_max", "prepare.image_size"), 0),
     "prepare.transpose": False,
     **{NETWORK: WRITEUP, "train.optimizer": "adam", "train.beta_1": 0.9, "train.beta_2": 0.999, "train.epsilon": 1e-7},
-    **{"train.momentum": 0.0, "train.nesterov": False, "train.weight_decay": None},
+    **{"train.momentum": 0.0, "train.nesterov": False, "train.weight_decay": None, PATIENCE: None},
     **dict.fromkeys(("train.augment.shift", "train.augment.rotation", "train.augment.zoom"), 0.0),
     "train.augment.horizontal_flip": False,
 }
@@ -76,6 +77,7 @@ class TrainParameters:
     decay_every: int = MISSING
     decay_factor: float = MISSING
     cooldown_epochs: int = MISSING
+    patience: int | None = MISSING
     threads: int = MISSING
     precision: str = MISSING
     augment: Augment = field(default_factory=Augment)

@@ -8,6 +8,8 @@ import csv
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from epochwise.common.wording import listed
 from epochwise.data.idx import open_unzipped
 from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size
 from epochwise.data.part_names import CLASSES, LABELS, role_of, without_part
+from epochwise.data.split import usual_test_size
 
 SUFFIXES = (".csv", ".tsv")
 DELIMITERS = (",", ";", "\t", "|", " ")
@@ -96,6 +99,7 @@ class CsvTables:
             if self.test:
                 notes.append(f"{self.test.name} is not used: prepare.test_size splits a test set off {self.train.name}")
             return RawImages(train.pixels, train.labels, conversions=conversions, notes=notes)
+        _check_has_labels(self.test, self.train.name, train)
         test = read_table(self.test)
         conversions += [f"{self.test.name}: {change}" for change in test.changes]
         conversions.append(f"{self.test.name} taken as the test set")
@@ -109,9 +113,29 @@ def is_table(path: Path) -> bool:
 
 def read_table(path: Path) -> Table:
     """The images and labels in one CSV. Raises InputError."""
-    try:
+    with _named_in_errors(path):
         header = _read_header(path)
         return _arrange(path, header, *_read_columns(path, header))
+
+
+def _check_has_labels(path: Path, name_of_train: str, train: Table) -> None:
+    """Raise InputError if a table of test images has a column for each pixel and none for the labels."""
+    with _named_in_errors(path):
+        header = _read_header(path)
+    pixels = train.pixels[0].size
+    if header.label is None and header.columns - header.row_numbers == pixels:
+        size = usual_test_size(len(train.labels), len(np.unique(train.labels)))
+        raise InputError(
+            f"prepare.source: {path} has no labels, but {pixels} columns for the {pixels} pixels of {name_of_train}, "
+            f"as in competitions; prepare.test_size={size} splits a test set off {name_of_train}"
+        )
+
+
+@contextmanager
+def _named_in_errors(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a table becomes an InputError that names it."""
+    try:
+        yield
     except InputError:
         raise
     except UnicodeDecodeError as error:
@@ -307,23 +331,31 @@ def _as_numbers(labels: np.ndarray) -> np.ndarray:
 def _label_by_content(path: Path, texts: dict[int, list[str]]) -> int:
     """Which of the first and the last column is the label. Raises InputError if both could be, or neither.
 
-    A label repeats and differs. Where both columns do, those numbers are labels that count up from 0 or 1, for a pixel
-    on the border rarely has each value.
+    Where both could be, it is the one that holds words or counts up from 0 or 1, for a pixel on the border rarely has
+    each value; but with two values it may have.
     """
     first, last = texts
-    may_be = [number for number in (first, last) if 1 < len(set(texts[number])) <= max(2, len(texts[number]) / 2)]
-    if len(may_be) == 1:
-        return may_be[0]
-    counting = [number for number in may_be if _counts_up(texts[number])]
-    if counting == [first] or (counting == [last] and len(set(texts[last])) > 2):
-        return counting[0]
+    may_be = [number for number in (first, last) if _may_be_labels(texts[number])]
+    likely = may_be if len(may_be) == 1 else [number for number in may_be if _are_surely_labels(set(texts[number]))]
+    if len(likely) == 1:
+        return likely[0]
     which = "both the first and the last column" if may_be else "neither the first nor the last column"
     raise InputError(f"prepare.source: {path}: {which} could be the label; {LABEL_HINT}")
 
 
-def _counts_up(column: list[str]) -> bool:
-    values = np.unique(_as_numbers(np.array(column)))
-    return values.dtype.kind == "U" or bool(values[0] in (0, 1) and values[-1] - values[0] + 1 == len(values))
+def _may_be_labels(column: list[str]) -> bool:
+    """Whether the values of a column repeat and differ, and none of them is a fraction."""
+    values = set(column)
+    fractions = any(_is_number(value) and not float(value).is_integer() for value in values)
+    return 1 < len(values) <= max(2, len(column) / 2) and not fractions
+
+
+def _are_surely_labels(values: set[str]) -> bool:
+    """Whether some of the values are words, or whether three or more are all the numbers from 0 or 1 on."""
+    numbers = {float(value) for value in values if _is_number(value)}
+    if len(numbers) < len(values):
+        return True
+    return len(numbers) > 2 and min(numbers) in (0, 1) and max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 def _by_name(path: Path, pixels: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:

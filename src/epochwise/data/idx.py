@@ -19,7 +19,7 @@ import numpy as np
 from epochwise.common.errors import InputError
 from epochwise.common.wording import listed
 from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size
-from epochwise.data.part_names import role_of, without_part
+from epochwise.data.part_names import CLASS_NAMES, role_of, without_part
 
 IDX_FILES = (  # in the order of `Images`
     "train-images-idx3-ubyte",
@@ -53,17 +53,21 @@ class IdxFolder:
         by_role: dict[Roles, list[Path]] = defaultdict(list)
         for path in found:
             by_role[_role(path)].append(path)
-        chosen = {role: _one_of(folder, paths) for role, paths in by_role.items()}
-        if set(chosen) != {("", "images"), ("", "labels")}:
-            _check_complete(folder, chosen)
-        used = {role: path for role, path in chosen.items() if role in _ORDER}
-        others = [path for role, paths in by_role.items() if role not in used for path in paths]  # for validation
-        return IdxFolder(folder, used, tuple(path for path in entries if path not in found or path in others))
+        tests = any(part == "test" for part, _ in by_role)
+        named = tests or any(
+            part == "train" for part, _ in by_role
+        )  # then files without such a word are something else
+        wanted = (_TRAIN if named else _ALONE) + (_TEST if tests else ())
+        _check_complete(folder, wanted, found, by_role)
+        used = {role: _one_of(folder, by_role[role]) for role in wanted}
+        others = [path for role, paths in by_role.items() if role not in used for path in paths]
+        unused = (path for path in entries if (path not in found or path in others) and path.name != CLASS_NAMES)
+        return IdxFolder(folder, used, tuple(unused))
 
     @property
     def files(self) -> list[Path]:
         """The files in the order of IDX_FILES."""
-        return [self.by_role[role] for role in _ORDER if role in self.by_role]
+        return list(self.by_role.values())
 
     def read(self, options: ReadOptions) -> RawImages:
         arrays = {role: read_idx(path) for role, path in self.by_role.items()}
@@ -73,8 +77,9 @@ class IdxFolder:
         return RawImages(x_train, y_train, x_test, y_test, notes=notes if self.unused else [])
 
 
-_ROLES: tuple[Roles, ...] = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
-_ORDER: tuple[Roles, ...] = (("", "images"), ("", "labels"), *_ROLES)
+_ALONE: tuple[Roles, ...] = (("", "images"), ("", "labels"))
+_TRAIN: tuple[Roles, ...] = (("train", "images"), ("train", "labels"))
+_TEST: tuple[Roles, ...] = (("test", "images"), ("test", "labels"))
 
 
 def is_idx(path: Path) -> bool:
@@ -156,13 +161,14 @@ def _one_of(folder: Path, paths: list[Path]) -> Path:
     )
 
 
-def _check_complete(folder: Path, by_role: dict[Roles, Path]) -> None:
-    """Raise InputError unless there are images and labels of a training set and, if there is a test set, of that."""
-    needed = _ROLES if any(part == "test" for part, _ in by_role) else _ROLES[:2]
-    missing = [IDX_FILES[_ROLES.index(role)] for role in needed if role not in by_role]
+def _check_complete(
+    folder: Path, wanted: tuple[Roles, ...], found: list[Path], by_role: dict[Roles, list[Path]]
+) -> None:
+    """Raise InputError unless each of the wanted roles has a file."""
+    missing = [name for name, role in zip(IDX_FILES, wanted, strict=False) if role not in by_role]
     if missing:
-        found = listed(path.name for path in by_role.values())
         raise InputError(
-            f"prepare.source: {folder} has no {missing[0]} (or .gz) among its IDX files ({found}); "
-            f"an IDX folder holds {', '.join(IDX_FILES)}, or names with the words train, test, images, labels"
+            f"prepare.source: {folder} has no {missing[0]} (or .gz) among its IDX files "
+            f"({listed(path.name for path in found)}); an IDX folder holds {', '.join(IDX_FILES)}, or names with the "
+            "words train, test, images, labels"
         )

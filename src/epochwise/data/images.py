@@ -62,6 +62,7 @@ class RawImages:
     x_test: np.ndarray | None = None  # None if the files hold one set of images, which is not split yet
     y_test: np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)  # in the order of the labels; empty if the files name none
+    names_from: str = ""  # what a message calls the place that gives the names; empty if they are no user's
     has_white_at_255: bool = False  # whether the reader has scaled the pixels as `prepare.pixel_max` says
     conversions: list[str] = field(default_factory=list)  # what the reader has changed, a phrase each
     notes: list[str] = field(default_factory=list)  # what a user should know, a sentence each
@@ -73,6 +74,7 @@ class Source:
 
     images: Images
     class_names: list[str]  # empty if the source names none
+    content: str  # what identifies the content that was read: see `content_identity`
     conversions: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -3,7 +3,6 @@
 What a user called a class is not lost: text, and numbers that do not start at 0, become the names of the classes.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +22,17 @@ class Labels(NamedTuple):
     conversions: list[str]
 
 
-def to_labels(
-    train: np.ndarray, test: np.ndarray | None, class_names: Sequence[str], where: str, named_in: str
-) -> Labels:
+class ClassNames(NamedTuple):
+    """The names that the user gives the classes, in the order of the labels, and where messages say they are."""
+
+    names: list[str]  # empty if there are none
+    given_in: str
+    way_to_give: str  # the file that would name them
+
+
+def to_labels(train: np.ndarray, test: np.ndarray | None, called: ClassNames, where: str) -> Labels:
     """The labels of both parts, numbered alike.
 
-    `class_names` are those that the user gives, in the order of the labels, and `named_in` says where to give them.
     Raises InputError if there are not two classes or more, if it is in doubt what they are, or if a test label is none
     of the training labels.
     """
@@ -41,14 +45,15 @@ def to_labels(
             raise InputError(f"prepare.source: {where} has words as labels in one part and numbers in the other")
     classes = np.unique(y_train)
     if len(classes) < 2:
-        raise InputError(f"prepare.source: {where} has {listed(classes)} as its only label; there must be two or more")
+        only = f"{called.names[0]} as its only class" if len(called.names) == 1 else f"{classes[0]} as its only label"
+        raise InputError(f"prepare.source: {where} has {only}; there must be two or more")
     if len(classes) > len(y_train) / 2:
         raise InputError(
             f"prepare.source: {where} has {len(classes):,} different labels for {len(y_train):,} training images; "
             "are these the labels? Each class needs several images"
         )
     _check_test_labels(classes, y_test, where)
-    classes, names, change = _ordered(classes, list(class_names), where, named_in)
+    classes, names, change = _ordered(classes, called, where)
     return Labels(
         _numbered(y_train, classes),
         None if y_test is None else _numbered(y_test, classes),
@@ -131,43 +136,42 @@ def _check_test_labels(classes: np.ndarray, y_test: np.ndarray | None, where: st
         )
 
 
-def _ordered(
-    classes: np.ndarray, names: list[str], where: str, named_in: str
-) -> tuple[np.ndarray, list[str], list[str]]:
+def _ordered(classes: np.ndarray, called: ClassNames, where: str) -> tuple[np.ndarray, list[str], list[str]]:
     """The labels in the order of their numbers, the names of the classes, and what was changed.
 
     Numbers from 0 stay, numbers from 1 are counted from 0. Others may lack a class, or hold a number that stands for
     none, so they are renumbered only if the user names as many classes. Raises InputError.
     """
+    names = called.names
     if classes.dtype.kind == "U":
-        return _ordered_words(classes, names, where, named_in)
+        return _ordered_words(classes, called, where)
     if names and len(names) != len(classes) and not (classes[0] == 0 and classes[-1] == len(names) - 1):
-        raise InputError(f"{named_in}: holds {counted(len(names), 'name')} for {len(classes)} classes of {where}")
+        raise InputError(
+            f"{called.given_in}: holds {counted(len(names), 'name')} for {len(classes)} classes of {where}"
+        )
     least, most = int(classes[0]), int(classes[-1])
     without_gap = most - least + 1 == len(classes)
     if without_gap and least == 0:
         return classes, names, []
-    called = names or [str(number) for number in classes]
     if without_gap and least == 1:
         shown = "their names" if names else "those numbers as names"
-        return classes, called, [f"labels 1…{most} counted from 0, with {shown}"]
+        return classes, names or [str(number) for number in classes], [f"labels 1…{most} counted from 0, with {shown}"]
     if names and len(names) == len(classes):
         return classes, names, [f"labels {listed(classes)} renumbered 0…{len(classes) - 1}"]
     left_out = np.setdiff1d(np.arange(max(least, 0), min(most, least + 10 * len(classes)) + 1), classes)
     problem = f"{listed(left_out)} left out" if len(left_out) else f"from {least} on"
     raise InputError(
         f"prepare.source: {where} has the training labels {listed(classes)}, {problem}; labels are 0…classes-1 or "
-        f"1…classes with none left out. If this is meant, name the {len(classes)} classes in {named_in}, one a line"
+        f"1…classes with none left out. If this is meant, name the {len(classes)} classes in {called.way_to_give}, one "
+        "a line"
     )
 
 
-def _ordered_words(
-    words: np.ndarray, names: list[str], where: str, named_in: str
-) -> tuple[np.ndarray, list[str], list[str]]:
+def _ordered_words(words: np.ndarray, called: ClassNames, where: str) -> tuple[np.ndarray, list[str], list[str]]:
     """Words in the order of the given names, or else of the alphabet. Raises InputError if the names are others."""
-    order = [str(word) for word in words]
+    order, names = [str(word) for word in words], called.names
     if names and sorted(names) != order:
-        raise InputError(f"{named_in}: names {listed(names)}, but the labels of {where} are {listed(order)}")
+        raise InputError(f"{called.given_in}: names {listed(names)}, but the labels of {where} are {listed(order)}")
     how = "in the order of the names given" if names else "in alphabetical order"
     return np.array(names or order), names or order, [f"{len(order)} words as labels numbered {how}"]
 

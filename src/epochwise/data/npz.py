@@ -89,7 +89,10 @@ def _read_one(path: Path) -> np.ndarray:
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = one_line(error) or type(error).__name__
     if "allow_pickle" in reason:
-        reason = "it holds pickled objects, which are never loaded; save arrays of numbers: images of one size, labels"
+        reason = (
+            "it holds pickled objects, which are never loaded; save arrays of numbers: images of one size, labels; or "
+            "labels as text: y.astype(str)"
+        )
     kind = "npy" if path.suffix.lower() == ".npy" else "npz"
     return InputError(f"prepare.source: {path} is not a readable .{kind} of plain arrays ({reason})")
 
@@ -113,6 +116,7 @@ def _arranged(names: list[str], load: Callable[[str], np.ndarray], path: Path) -
     return RawImages(
         *(x_train, y_train, x_test, y_test),
         class_names=class_names,
+        names_from=f"{named_by} in {path}" if named_by else "",
         conversions=[] if taken == usual else [f"{', '.join(taken)} taken as {', '.join(usual)}"],
         notes=[f"{path.name} also holds {listed(unused)}: not used"] if unused else [],
     )

@@ -11,8 +11,10 @@ PARTS = {
 LABELS = {"y", "ys", "label", "labels", "lbl", "lbls", "target", "targets"}
 IMAGES = {"x", "xs", "image", "images", "img", "imgs", "pixel", "pixels", "picture", "pictures", "samples"}
 CLASSES = {"class", "classes", "category", "categories", "digit", "digits"}  # also in names of sets: emnist-digits
+MASKS = {"mask", "masks"}  # labels of each pixel
 CONTENTS = {"data", "dataset", "feature", "features", "input", "inputs"}  # stand beside the others: data_train_labels
 NAMES = {"names", "name"}
+CLASS_NAMES = "classes.txt"  # a name a line, in the order of labels; NAME.classes.txt beside NAME.npz or NAME.csv
 
 
 class Role(NamedTuple):
@@ -28,8 +30,13 @@ def role_of(name: str) -> Role:
     part = next((part for part, known in PARTS.items() if known & words), None)
     if NAMES & words and (LABELS | CLASSES) & words:
         return Role(part, "names")
-    known = (("labels", LABELS), ("images", IMAGES), ("labels", CLASSES), ("images", CONTENTS))
+    known = (("labels", LABELS | MASKS), ("images", IMAGES), ("labels", CLASSES), ("images", CONTENTS))
     return Role(part, next((kind for kind, spelled in known if spelled & words), None))
+
+
+def other_words(name: str) -> frozenset[str]:
+    """The words of a name that give no role: of `test_tube` it is `tube`."""
+    return frozenset(_words(name).difference(*PARTS.values(), LABELS, MASKS, IMAGES, CLASSES, CONTENTS, NAMES))
 
 
 def without_part(name: str) -> str:

@@ -10,33 +10,24 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from epochwise.common.errors import InputError, one_line
 from epochwise.common.wording import counted, listed
+from epochwise.data.decode import WHITE_8_BITS, WHITE_16_BITS, Decoded, decode
 from epochwise.data.images import MAX_BYTES, RawImages, ReadOptions
-from epochwise.data.part_names import role_of
+from epochwise.data.part_names import CLASS_NAMES, PARTS, other_words, role_of
 from epochwise.data.pixels import size_text
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # Pillow's names
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp")
 NO_DATA = {"thumbs.db", "desktop.ini", "__macosx"}  # what systems put into folders, besides names with a dot first
 MAX_PIXELS = 50_000_000  # of one picture
-WHITE_16_BITS = 65535
-EXIF_ORIENTATION = 0x0112
+PHONE_JPEG = "MPO"  # Pillow's name for a JPEG that holds a depth map or a smaller copy as its next frames
+ABBREVIATIONS = {"tr", "te"}  # of parts, which are languages and much else, too
 Classes = dict[str, list[Path]]  # the pictures of each class, both in order
-
-
-class _Decoded(NamedTuple):
-    """A picture in mode L or RGB with white at 255, and what was done for that."""
-
-    picture: Image.Image
-    turned: bool
-    transparent: bool
-    largest_of_16_bits: int | None = None  # None for a picture of 8 bits
 
 
 @dataclass(frozen=True)
@@ -58,20 +49,20 @@ class PictureFolder:
                     f"prepare.source: {root} has {' and '.join(path.name for path in found)}; one is {part}/"
                 )
         if not parts["train"]:
-            _refuse_parts_without_classes(root, folders)
-            classes, notes = _classes(root, folders)
+            _refuse_what_is_no_class(root, folders)
+            classes, notes = _classes(root)
             return PictureFolder(root, classes, None, notes) if classes else None
-        (train_folder,) = parts["train"]
-        train, notes = _classes(train_folder, visible(train_folder)[0])
+        used = [parts["train"][0], *parts["test"]]
+        for folder in used:
+            _refuse_what_is_no_class(folder, visible(folder)[0])
+        train, notes = _classes(used[0])
         if not train:
             return None
         test = None
         if parts["test"]:
-            test, more = _classes(parts["test"][0], visible(parts["test"][0])[0], allow_empty=True)
+            test, more = _test_classes(used[1], train)
             notes += more
-            _check_test_classes(root, train, test)
-        used = (train_folder, *parts["test"])
-        others = [path.name for path in folders if path not in used]
+        others = [path.name for path in (*folders, *visible(root)[1]) if path not in used and path.name != CLASS_NAMES]
         if others:
             notes.append(f"{root.name} also holds {listed(others)}: not used")
         return PictureFolder(root, train, test, notes)
@@ -91,7 +82,7 @@ class PictureFolder:
             x_train, x_test = _in_colour(x_train), _in_colour(x_test)
         return RawImages(
             *(x_train, y_train, x_test, y_test),
-            class_names=[] if names == [str(number) for number in range(len(names))] else names,
+            class_names=names,
             has_white_at_255=True,
             conversions=reading.conversions(),
             notes=self.notes,
@@ -159,10 +150,15 @@ class _Reading:
             changes.append(f"{counted(self.transparent, 'picture')} with transparent parts put on white")
         if self.turned:
             changes.append(f"{counted(self.turned, 'picture')} turned as the EXIF data says")
-        if self.options.pixel_max:
-            changes.append(f"pixels 0…{self.options.pixel_max:g} scaled to 0…255")
+        white = self.options.pixel_max
+        if 0 < white <= WHITE_8_BITS:
+            changes.append(f"pixels 0…{white:g} scaled to 0…255")
         elif self.of_16_bits:
-            changes.append(f"{counted(len(self.of_16_bits), 'picture')} of 16 bits scaled to 0…255")
+            values = f" with pixels 0…{white:g}" if white else ""
+            changes.append(f"{counted(len(self.of_16_bits), 'picture')} of 16 bits{values} scaled to 0…255")
+        if white > WHITE_8_BITS and len(self.of_16_bits) < self.pictures:
+            of_8_bits = counted(self.pictures - len(self.of_16_bits), "picture")
+            changes.append(f"{of_8_bits} of 8 bits kept as they are, for {white:g} cannot be white in them")
         return changes
 
     def _picture(self, path: Path) -> np.ndarray | None:
@@ -200,10 +196,15 @@ def visible(folder: Path) -> tuple[list[Path], list[Path]]:
             kept = [entry for entry in entries if entry.name[0] != "." and entry.name.lower() not in NO_DATA]
             kept.sort(key=lambda entry: entry.name)  # paths take five times as long to sort
             folders = [Path(entry.path) for entry in kept if entry.is_dir()]
-            files = [Path(entry.path) for entry in kept if entry.is_file()]
+            files = [Path(entry.path) for entry in kept if entry.is_file() or _leads_nowhere(entry)]
     except OSError as error:
         raise InputError(f"prepare.source: {folder} is not readable ({error.strerror})") from error
     return folders, files
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a link to something that is gone: a file that cannot be read."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def is_picture(path: Path) -> bool:
@@ -211,21 +212,33 @@ def is_picture(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def _refuse_parts_without_classes(root: Path, folders: list[Path]) -> None:
-    """Raise InputError if folders are named as parts of a data set or as what is in it: they would be its classes."""
-    roles = {path.name: role_of(path.name) for path in folders if any(map(is_picture, visible(path)[1]))}
-    parts = [name for name, role in roles.items() if role.part]
-    kinds = {role.kind for role in roles.values()}
-    if len(parts) > 1 or (parts and len(parts) == len(roles)):
+def _refuse_what_is_no_class(root: Path, folders: list[Path]) -> None:
+    """Raise InputError if folders are named as parts of a data set or as what is in it: they would be its classes.
+
+    Names that differ in another word are those of classes (`test_tube`, `train_station`), and so are single letters.
+    """
+    names = [path.name for path in folders if any(map(is_picture, visible(path)[1]))]
+    roles = [role_of(name) for name in names if len(name) > 1]
+    parts = [name for name in names if role_of(name).part]
+    named_in_full = {name.lower() for name in names} - ABBREVIATIONS
+    if named_in_full & PARTS["train"] and named_in_full & PARTS["test"]:
+        raise _parts_without_classes(root, parts)
+    if not names or len(roles) < len(names) or not all(map(any, roles)) or len(set(map(other_words, names))) > 1:
+        return
+    if {"images", "labels"} <= {role_of(path.name).kind for path in folders}:
         raise InputError(
-            f"prepare.source: {root} has pictures without classes in {listed(parts)}; put them into folders by class, "
-            f"such as {parts[0]}/CLASS/…, or make a CSV or .npz that holds the labels"
+            f"prepare.source: {root} has folders of images and of labels ({listed(path.name for path in folders)}), "
+            "which are no classes; put the images into folders by class"
         )
-    if {"images", "labels"} <= kinds:
-        raise InputError(
-            f"prepare.source: {root} has folders of images and of labels ({listed(roles)}), which are no classes; put "
-            "the images into folders by class"
-        )
+    if parts:
+        raise _parts_without_classes(root, parts)
+
+
+def _parts_without_classes(root: Path, parts: list[str]) -> InputError:
+    return InputError(
+        f"prepare.source: {root} has pictures without classes in {listed(parts)}; put them into folders by class, "
+        f"such as {parts[0]}/CLASS/…, or make a CSV or .npz that holds the labels"
+    )
 
 
 def _parts(folders: list[Path], part: str) -> list[Path]:
@@ -233,18 +246,24 @@ def _parts(folders: list[Path], part: str) -> list[Path]:
     return [path for path in folders if role_of(path.name).part == part and visible(path)[0]]
 
 
-def _classes(folder: Path, folders: list[Path], allow_empty: bool = False) -> tuple[Classes, list[str]]:
-    """The pictures of each class, and what is not used. Raises InputError if a class has no pictures, or folders."""
+def _classes(folder: Path, may_lack_classes: bool = False) -> tuple[Classes, list[str]]:
+    """The pictures of each class, and what is not used. Raises InputError if a class has no pictures, or folders.
+
+    Nothing is returned if there are no pictures where those of classes are.
+    """
+    folders, outside = visible(folder)
     classes: Classes = {}
-    others: list[str] = []
+    others = [file.name for file in outside if not is_picture(file) and file.name != CLASS_NAMES]
     nested: list[Path] = []
+    deeper: list[str] = []
     for path in folders:
         inside, files = visible(path)
         classes[path.name] = [file for file in files if is_picture(file)]
         others += [f"{path.name}/{file.name}" for file in files if not is_picture(file)]
         nested += [each for each in inside if any(is_picture(file) for file in visible(each)[1])]
-    alone = len(folders) == 1 and not any(classes.values())  # the folder of an archive, more likely than a class
-    if nested and not alone:
+        deeper += [f"{path.name}/{each.name}" for each in inside if each not in nested]
+    # A single folder is that of an archive, more likely than a class.
+    if nested and (may_lack_classes or len(folders) > 1 or any(classes.values())):
         raise InputError(
             f"prepare.source: {folder} has pictures two folders deep, such as in {nested[0].relative_to(folder)}/; "
             "each class is one folder of pictures. Move them up into it, or name the folder that holds the classes"
@@ -252,24 +271,38 @@ def _classes(folder: Path, folders: list[Path], allow_empty: bool = False) -> tu
     if not any(classes.values()):
         return {}, []
     empty = [name for name, files in classes.items() if not files]
-    if empty and not allow_empty:
+    if empty and not may_lack_classes:
         raise InputError(
             f"prepare.source: {folder} has no pictures in {listed(empty)} ({', '.join(SUFFIXES[:4])} …); "
             "each folder in there is a class: fill or remove it"
         )
-    names = _in_order([name for name in classes if classes[name]])
-    notes = [f"{folder.name} also holds files that are no pictures ({listed(others, 3)}): not used"]
-    return {name: classes[name] for name in names}, notes if others else []
+    unused = {
+        "pictures outside of classes": [file.name for file in outside if is_picture(file)],
+        "files that are no pictures": others,
+        "folders inside of classes": deeper,
+    }
+    notes = [f"{folder.name} also holds {what} ({listed(some, 3)}): not used" for what, some in unused.items() if some]
+    return {name: classes[name] for name in _in_order([name for name in classes if classes[name]])}, notes
 
 
-def _check_test_classes(root: Path, train: Classes, test: Classes) -> None:
-    """Raise InputError if a class has test pictures, but no training pictures."""
+def _test_classes(folder: Path, train: Classes) -> tuple[Classes, list[str]]:
+    """The test pictures of each class, and what is not used.
+
+    Raises InputError if there are none, or if a class has test pictures, but no training pictures.
+    """
+    test, notes = _classes(folder, may_lack_classes=True)
+    if not test:
+        raise InputError(
+            f"prepare.source: {folder} has no pictures in {listed(path.name for path in visible(folder)[0])}; fill it, "
+            "or remove it and state prepare.test_size, which splits a test set off"
+        )
     unknown = [f"{name} ({counted(len(files), 'picture')})" for name, files in test.items() if name not in train]
     if unknown:
         raise InputError(
-            f"prepare.source: {root} has classes for testing that it does not train on: {listed(unknown)}; it trains "
-            f"on {listed(train)}. A class has the same name in both"
+            f"prepare.source: {folder.parent} has classes for testing that it does not train on: {listed(unknown)}; it "
+            f"trains on {listed(train)}. A class has the same name in both"
         )
+    return test, notes
 
 
 def _in_order(names: list[str]) -> list[str]:
@@ -277,51 +310,15 @@ def _in_order(names: list[str]) -> list[str]:
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
 
 
-def _decode(content: bytes, pixel_max: float) -> "_Decoded":
+def _decode(content: bytes, pixel_max: float) -> Decoded:
     """Raises ValueError, and what Pillow's decoders raise, if `content` is no single picture of at most 16 bits."""
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width}×{opened.height} pixels; {MAX_PIXELS:,} are the most")
         frames = getattr(opened, "n_frames", 1)
-        if frames > 1:
+        if frames > 1 and opened.format != PHONE_JPEG:
             raise ValueError(f"{frames} frames; give one picture a file")
-        turned = opened.getexif().get(EXIF_ORIENTATION, 1) != 1
-        picture = ImageOps.exif_transpose(opened)
-        picture.load()
-    if picture.mode == "F":
-        raise ValueError("its pixels are fractions; give 8 or 16 bits")
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        scaled = _scaled(values, pixel_max or WHITE_16_BITS)
-        return _Decoded(Image.fromarray(scaled), turned=turned, transparent=False, largest_of_16_bits=int(values.max()))
-    plain, transparent = _in_plain_mode(picture)
-    if pixel_max and picture.mode != "1":
-        plain = Image.fromarray(_scaled(np.asarray(plain), pixel_max))
-    return _Decoded(plain, turned, transparent)
-
-
-def _scaled(values: np.ndarray, white: float) -> np.ndarray:
-    """Values with `white` at 255, as uint8. Raises ValueError if one is larger."""
-    if values.min() < 0 or values.max() > white:
-        raise ValueError(f"it holds {values.max()}, where white is {white:g}")
-    return np.rint(values * (255 / white)).astype(np.uint8)
-
-
-def _in_plain_mode(picture: Image.Image) -> tuple[Image.Image, bool]:
-    """The picture in mode L or RGB, on white where it is transparent, and whether it is that anywhere."""
-    transparent = False
-    mode = picture.mode
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        with_alpha = picture.convert("RGBA")
-        transparent = with_alpha.getchannel("A").getextrema() != (255, 255)
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), with_alpha)
-    if mode in ("1", "L"):
-        return picture.convert("L"), transparent
-    picture = picture.convert("RGB")
-    red, green, blue = picture.split()
-    if mode in ("LA", "La", "P", "PA") and red == green == blue:
-        return red, transparent
-    return picture, transparent
+        return decode(opened, pixel_max)
 
 
 def _in_colour(images: np.ndarray) -> np.ndarray:

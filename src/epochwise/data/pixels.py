@@ -15,6 +15,7 @@ from epochwise.data.images import ReadOptions
 
 CHUNK = 2**20  # values that are converted at once, so that no temporary array is as large as the source
 ROUNDING = 1e-3  # of 255; what lies closer to a whole number was one, before it was divided by 255
+OVERSHOOT = 1e-3  # of white: by that much floats lie outside of their range after a sum or a resizing
 FAINTEST = 1 / 32  # of white: pixels of 12 bits in 16 have a 16th, and what has less was not meant
 CHANNELS = (1, 2, 3, 4)  # numbers of channels by which the axis of the channels is known
 
@@ -87,7 +88,10 @@ def _unflattened(values: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]
     length = values.shape[1]
     side = math.isqrt(length)
     if side > 1 and side * side == length:
-        return values.reshape(-1, side, side, 1), [f"rows of {length} numbers turned into {side}×{side}"]
+        change = (
+            f"rows of {length} numbers turned into {side}×{side} as square grey images; reshape first if they are not"
+        )
+        return values.reshape(-1, side, side, 1), [change]
     third = math.isqrt(length // 3)
     if third > 1 and 3 * third * third == length:
         raise InputError(
@@ -106,20 +110,26 @@ def _scaled(values: np.ndarray, where: str, options: ReadOptions) -> tuple[np.nd
     if truths:
         values = values.view(np.uint8)
     least, most = _range(values, where)
-    fractions = truths or (values.dtype.kind == "f" and most <= 1)
+    overshoot = OVERSHOOT if values.dtype.kind == "f" else 0.0
+    fractions = truths or (values.dtype.kind == "f" and most <= 1 + overshoot)
     white = 1 if truths else options.pixel_max or (1 if fractions else 255)
-    _check_range(least, most, white, where, stated=bool(options.pixel_max))
+    slack = overshoot * white
+    lowest = 0 if -slack <= least < 0 else least
+    highest = white if white < most <= white + slack else most
+    _check_range(lowest, highest, white, where, stated=bool(options.pixel_max))
     if values.dtype.kind in "iu" and white == 255:
         return values.astype(np.uint8, copy=False), []
     made, rounded = np.empty(values.shape, np.uint8), False
     for part in _chunks(values):
-        exact = values[part].astype(np.float64) * (255 / white)
+        exact = values[part].astype(np.float64).clip(0, white) * (255 / white)
         nearest = np.rint(exact)
         rounded = rounded or bool(np.abs(exact - nearest).max() > ROUNDING)
         made[part] = nearest
     if truths:
         return made, ["pixels False and True turned into 0 and 255"]
     change = f"pixels 0…{white:g} scaled to 0…255" if white != 255 else f"{values.dtype} pixels turned into bytes"
+    if least < 0 or most > white:
+        change += f", values {least:.9g}…{most:.9g} cut off at 0 and {white:g}"
     return made, [f"{change}, rounded to whole numbers" if rounded else change]
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from epochwise.common.files import file_digest, replacing, write_json
 from epochwise.data.images import Images, ReadOptions, Source
 from epochwise.data.prepared import ARCHIVE, META, DataMeta, PreparedData
-from epochwise.data.sources import content_identity, load_source
+from epochwise.data.sources import check_content, load_source
 from epochwise.data.split import split
 from epochwise.data.style import style_of, style_sample
 
@@ -27,7 +27,7 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path, source: Source | None = 
     """Write the data that `cfg.prepare` asks for into `folder`; downloads are kept in `cache`.
 
     `source` is what `cfg.prepare.source` holds, if it was read before. Raises InputError if the source cannot be
-    fetched, read or split.
+    fetched, read or split, or if it has changed since it was read.
     """
     if source is None:
         source = load_source(cfg.prepare.source, cache, ReadOptions.of(cfg.prepare))
@@ -36,9 +36,10 @@ def prepare(cfg: DictConfig, folder: Path, cache: Path, source: Source | None = 
     classes = source.shape.classes
     with replacing(folder / ARCHIVE) as temporary:
         _write_archive(temporary, images, training, validation, classes)
+        check_content(cfg.prepare.source, source.content)
     meta = DataMeta(
         prepare=dict(cfg.prepare),
-        source=content_identity(cfg.prepare.source),
+        source=source.content,
         image_shape=list(images.x_train.shape[1:]),
         classes=classes,
         train_images=len(training),

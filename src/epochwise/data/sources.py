@@ -17,12 +17,12 @@ from epochwise.common.wording import counted, listed
 from epochwise.data.downloads import DATASETS, fetch_dataset
 from epochwise.data.idx import IDX_FILES, read_idx
 from epochwise.data.images import Images, RawImages, ReadOptions, Source, SourceShape
-from epochwise.data.labels import to_labels
+from epochwise.data.labels import ClassNames, to_labels
 from epochwise.data.own_files import KINDS, Reader, reader_of
+from epochwise.data.part_names import CLASS_NAMES
 from epochwise.data.pixels import to_pixels
 from epochwise.data.split import split_off_test
 
-CLASS_NAMES = "classes.txt"  # a name a line, in the order of labels; NAME.classes.txt beside NAME.npz or NAME.csv
 DATA_SUFFIX = r"\.(npz|csv|tsv)(\.gz)?$"
 SMALL = 2**20  # bytes of a file that is hashed at once
 DIGITS = "digits"  # bundled with scikit-learn, so it needs no network
@@ -38,19 +38,20 @@ def is_named(source: str) -> bool:
 def load_source(source: str, cache: Path, options: ReadOptions) -> Source:
     """The labelled images of `source`: `mnist`, `fashion_mnist`, `digits`, or a path of the user's.
 
-    Downloads are kept in the folder `cache`. Raises InputError if the source is unknown, cannot be fetched, or does not
-    hold labelled images of which it is certain what they are.
+    Downloads are kept in the folder `cache`. Raises InputError if the source is unknown, cannot be fetched, does not
+    hold labelled images of which it is certain what they are, or changes while it is read.
     """
+    content = content_identity(source)
     if is_named(source):
         names = list(DATASETS[source].class_names) if source in DATASETS else []
-        return _fit(RawImages(*load_images(source, cache), class_names=names), source, options, CLASS_NAMES)
+        return _fit(RawImages(*load_images(source, cache), class_names=names), source, options, CLASS_NAMES, content)
     path = _find_path(source)
     reader = reader_of(path)
     raw, named_in = reader.read(options), _names_file(path)
     if named_in.is_file():
-        names, change = _read_names(named_in), f"class names taken from {named_in.name}"
-        raw = replace(raw, class_names=names, conversions=[*raw.conversions, change])
-    read = _fit(raw, str(path), options, str(named_in))
+        raw = _named_by_file(raw, named_in)
+    check_content(source, content)
+    read = _fit(raw, str(path), options, str(named_in), content)
     return replace(read, notes=[*read.notes, *_own_notes(reader, path, read, options)])
 
 
@@ -81,19 +82,39 @@ def content_identity(source: str) -> str:
     base, named_in = path if path.is_dir() else path.parent, _names_file(path)
     try:
         files = [*reader_of(path).files, *([named_in] if named_in.is_file() else [])]
-        states = [(str(file), os.stat(file)) for file in files]
-        known = ((file, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for file, s in states)
-        return _content_sha256(tuple(known), str(base))
+        return _content_sha256(tuple((str(file), *_state(file)) for file in files), str(base))
     except OSError as error:
         raise InputError(f"prepare.source: {path} is not readable ({one_line(error)})") from error
+
+
+def check_content(source: str, content: str) -> None:
+    """Raise InputError if `source` has other content than that which is identified by `content`."""
+    if content_identity(source) != content:
+        raise changed(source)
+
+
+def changed(source: str) -> InputError:
+    """The refusal of a source that is being written."""
+    return InputError(f"prepare.source: {source} changed while it was read; run this again when it is complete")
+
+
+def _state(path: Path) -> tuple[int, int, int, int]:
+    """What changes when a file does; zeros for a link to nothing, which the reader names among what it cannot read."""
+    try:
+        state = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0, 0, 0
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 @functools.lru_cache(maxsize=64)
 def _content_sha256(files: tuple[tuple[str, int, int, int, int], ...], base: str) -> str:
     """SHA-256 over the names and contents of files. They are read again when an inode, a size or a time has changed."""
     content = hashlib.sha256()
-    for name, _, size, *_ in files:
-        if size > SMALL:
+    for name, inode, size, *_ in files:
+        if not inode:
+            digest = "missing"
+        elif size > SMALL:
             digest = file_digest(Path(name))
         else:  # as most pictures are; the buffer of `file_digest` takes longer to make than these to read
             with open(name, "rb", buffering=0) as stream:
@@ -131,19 +152,46 @@ def _names_file(path: Path) -> Path:
     return path.with_name(CLASS_NAMES) if path.with_name(CLASS_NAMES).is_file() and not own.is_file() else own
 
 
-def _read_names(path: Path) -> list[str]:
-    """The names in a file, a line each. Raises InputError if it is not readable or has a name twice."""
+def _named_by_file(raw: RawImages, path: Path) -> RawImages:
+    """The images with the names of classes in a file, a line each. Raises InputError if the file is not readable.
+
+    Classes that have a name already, as folders have, keep their order if the file names the same in another order.
+    """
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as UTF-8 text ({error})") from error
+    own, change = raw.class_names, f"class names taken from {path.name}"
+    if not names:
+        raise InputError(f"{path}: is empty; it names each class once")
+    if own and own != names:
+        if sorted(names) == sorted(own):
+            names, change = own, f"{path.name} has another order than the classes ({listed(own)}), and is not used"
+        elif len(names) == len(own):
+            _check_not_exchanged(own, names, path)
+            change += f": {listed(f'{one} → {other}' for one, other in zip(own, names, strict=True) if one != other)}"
+    return replace(raw, class_names=names, names_from=str(path), conversions=[*raw.conversions, change])
+
+
+def _check_not_exchanged(own: list[str], names: list[str], path: Path) -> None:
+    """Raise InputError if a class would get the name of another: then the names are in another order, or misspelled."""
+    known = {name.casefold() for name in own}
+    for one, other in zip(own, names, strict=True):
+        if other.casefold() in known - {one.casefold()}:
+            raise InputError(
+                f"{path}: would call {one} {other}, which is another class; write the names in the order {listed(own)}"
+            )
+
+
+def _check_names(names: list[str], where: str) -> None:
+    """Raise InputError if two classes have the same name, or one has none."""
     twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice or not names:
-        raise InputError(f"{path}: {f'names {listed(twice)} twice' if twice else 'is empty'}; it names each class once")
-    return names
+    if twice or "" in names:
+        problem = f"names {listed(twice)} twice" if twice else "has an empty name"
+        raise InputError(f"{where}: {problem}; it names each class once")
 
 
-def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Source:
+def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str, content: str) -> Source:
     """The images in the form in which they are prepared, with a test set. Raises InputError if that is in doubt."""
     _check_lengths("train", raw.x_train, raw.y_train, where)
     pixel_options = replace(options, pixel_max=255) if raw.has_white_at_255 and options.pixel_max else options
@@ -154,7 +202,9 @@ def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Sou
         x_test, of_test = to_pixels(x_test, f"the test images of {where}", pixel_options)
         conversions = [change if change in of_test else f"{change} (train)" for change in conversions]
     conversions += [f"{change} (test)" for change in of_test if change not in conversions]
-    labels = to_labels(raw.y_train, y_test, raw.class_names, where, named_in)
+    names_from = raw.names_from or named_in
+    _check_names(raw.class_names, names_from)
+    labels = to_labels(raw.y_train, y_test, ClassNames(raw.class_names, names_from, named_in), where)
     conversions = [*raw.conversions, *conversions, *labels.conversions]
     if x_test is not None and labels.test is not None:
         _check_not_split(where, options)
@@ -166,7 +216,8 @@ def _fit(raw: RawImages, where: str, options: ReadOptions, named_in: str) -> Sou
         rest, drawn = split_off_test(labels.train, options.test_size, options.split_seed, f"{where}{also}")
         images = Images(x_train[rest], labels.train[rest], x_train[drawn], labels.train[drawn])
         conversions.append(f"{counted(len(drawn), 'image')} split off as the test set")
-    return Source(images, labels.class_names, conversions, raw.notes)
+    names = [] if labels.class_names == list(map(str, range(len(labels.class_names)))) else labels.class_names
+    return Source(images, names, content, conversions, raw.notes)
 
 
 def _check_not_split(where: str, options: ReadOptions) -> None:

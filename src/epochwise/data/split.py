@@ -1,4 +1,4 @@
-"""Split the training images of a source into a training and a validation part, each class in equal shares."""
+"""Split the training images of a source into a training and a validation part, each class in the same proportion."""
 
 import numpy as np
 from omegaconf import DictConfig
@@ -25,6 +25,11 @@ def check_split(cfg: DictConfig, shape: SourceShape) -> None:
         left -= size
 
 
+def usual_test_size(images: int, classes: int) -> int:
+    """How many images to split off as the test set, for a message: a sixth, but one of each class."""
+    return max(classes, images // 6)
+
+
 def split_off_test(labels: np.ndarray, size: int, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and of the test set, both ascending, of data that comes as one set.
 
@@ -33,10 +38,9 @@ def split_off_test(labels: np.ndarray, size: int, seed: int, where: str) -> tupl
     counts = np.bincount(labels)
     classes, largest = len(counts), len(labels) - len(counts)
     if not size:
-        example = max(classes, len(labels) // 6)
         raise InputError(
-            f"prepare.source: {where} has no test set; prepare.test_size={example} splits that many of its "
-            f"{len(labels):,} images off, each class in equal shares"
+            f"prepare.source: {where} has no test set; prepare.test_size={usual_test_size(len(labels), classes)} "
+            f"splits that many of its {len(labels):,} images off, each class in the same proportion"
         )
     if not classes <= size <= largest or counts.min() < 2:
         few = "; each class needs two images" if counts.min() < 2 else ""

@@ -50,6 +50,7 @@ class ImageStyle:
     stroke: Spread  # thickness of strokes, by area and length of edges
     body: float  # thickness of the thickest place, the median of all images
     parts: float  # share of images with two or more separate parts
+    grey: bool  # all channels of each image are equal
 
     @property
     def bright_background(self) -> bool:
@@ -57,8 +58,13 @@ class ImageStyle:
 
     @property
     def is_writing(self) -> bool:
-        """Whether the images show strokes in one colour, as digits and letters are: then only their shape counts."""
-        return self.shape[2] in (1, 3) and self.body < THICKEST_STROKE
+        """Whether the images show strokes on a plain background, as digits and letters are: only their shape counts.
+
+        What reaches all four sides is a texture, whose grain is as thin as strokes are.
+        """
+        height, width, channels = self.shape
+        fills_image = self.extent.median == 1 and self.aspect.median == round(width / height, DIGITS)
+        return channels in (1, 3) and self.plain and not fills_image and self.body < THICKEST_STROKE
 
     def as_json(self) -> dict[str, Any]:
         """The style as it is read again from a file: with lists in place of tuples."""
@@ -69,6 +75,7 @@ class ImageStyle:
     def from_json(values: dict[str, Any], where: object) -> "ImageStyle":
         """Raises InputError, which names `where`, if the values are not what `as_json` has returned."""
         try:
+            values = {"grey": values["shape"][2] == 1} | values  # earlier versions did not look at the colours
             kinds: dict[str, Any] = {item.name: item.type for item in fields(ImageStyle)}
             made: dict[str, Any] = {}
             for name, kind in kinds.items():
@@ -78,7 +85,7 @@ class ImageStyle:
             made |= {"shape": (height, width, channels)}
             made |= {name: float(made[name]) for name in ("background", "foreground", "body", "parts")}
             return ImageStyle(**made)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise InputError(f"{where}: does not say how the images look ({error!r})") from error
 
 
@@ -103,6 +110,7 @@ def style_of(images: np.ndarray) -> ImageStyle:
         stroke=Spread.of([stroke_thickness(mask) / longer_side(mask) for mask in masks]),
         body=round(float(np.median([body_thickness(mask > CONTENT_CONTRAST) for mask in masks])), DIGITS),
         parts=round(float(np.mean([count_parts(mask > CONTENT_CONTRAST) > 1 for mask in masks])), DIGITS),
+        grey=bool((sample == sample[..., :1]).all()),
     )
 
 

@@ -20,6 +20,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / 2**n)
 
 
+def name_of_test(runs: int) -> str:
+    """What `p_value` is called for settings with so many runs each."""
+    return "McNemar's exact test" if runs == 1 else f"exact sign-flip test over images, {runs} seeds each"
+
+
 def p_value(one: np.ndarray, other: np.ndarray) -> float:
     """The two-sided p-value for two settings with as many runs each, one for each seed; for one it is McNemar's.
 

@@ -34,11 +34,12 @@ def check_data(cfg: DictConfig) -> list[str]:
     source = cfg.prepare.source
     if sources.is_named(source):
         shape, lines = sources.shape_of_named(source, ReadOptions.of(cfg.prepare)), list[str]()
-    elif kept := _kept(cfg):
-        check_network(cfg, kept.image_shape)  # it was split when it was prepared
-        return describe_changes(kept)
     else:
-        read = _read_for(cfg)
+        content = sources.content_identity(source)
+        if kept := _kept(_kept_folder(cfg, content), content):
+            check_network(cfg, kept.image_shape)  # it was split when it was prepared
+            return describe_changes(kept)
+        read = _read(source, content, ReadOptions.of(cfg.prepare))
         shape, lines = read.shape, _lines(read.conversions, read.notes)
     check_split(cfg, shape)
     check_network(cfg, shape.image)
@@ -47,33 +48,31 @@ def check_data(cfg: DictConfig) -> list[str]:
 
 def shape_and_classes(cfg: DictConfig) -> tuple[tuple[int, ...], int]:
     """The H×W×C of the source's images, and how many classes there are. Raises InputError if it cannot be read."""
-    if sources.is_named(cfg.prepare.source):
-        named = sources.shape_of_named(cfg.prepare.source, ReadOptions.of(cfg.prepare))
+    source, options = cfg.prepare.source, ReadOptions.of(cfg.prepare)
+    if sources.is_named(source):
+        named = sources.shape_of_named(source, options)
         return named.image, named.classes
-    kept = _kept(cfg)
-    if kept:
+    content = sources.content_identity(source)
+    if kept := _kept(_kept_folder(cfg, content), content):
         return tuple(kept.image_shape), kept.meta.classes
-    read = _read_for(cfg).shape
+    read = _read(source, content, options).shape
     return read.image, read.classes
 
 
 def prepare_once(cfg: DictConfig, folder: Path) -> PreparedData:
     """Prepare the data that `cfg` asks for into `folder`, from the source as `check_data` has read it."""
-    named = sources.is_named(cfg.prepare.source)
-    try:
-        return prepare(cfg, folder, cache_folder(), None if named else _read_for(cfg))
-    finally:
-        _read.cache_clear()  # a training needs the memory
+    return _prepare(cfg, folder, sources.content_identity(cfg.prepare.source))
 
 
 def prepared_for(cfg: DictConfig) -> PreparedData:
     """The data that `cfg` asks for, prepared once by this code and kept in the cache, where `dvc repro` leaves it."""
-    folder = _kept_folder(cfg)
-    kept = _intact(cfg)
+    content = sources.content_identity(cfg.prepare.source)
+    folder = _kept_folder(cfg, content)
+    kept = _intact(folder, content)
     if kept:  # without a lock, which a project that may only be read has not
         return kept
     with locked(folder / ".lock"):
-        return _intact(cfg) or prepare_once(cfg, folder)
+        return _intact(folder, content) or _prepare(cfg, folder, content)
 
 
 def describe_data(data: PreparedData) -> str:
@@ -121,38 +120,49 @@ def check_source_unchanged(folder: Path, wanted: DictConfig) -> None:
         raise InputError(f"{folder}: {wanted.source} has changed since it was prepared; run `dvc repro -f prepare`")
 
 
-def _kept_folder(cfg: DictConfig) -> Path:
+def _prepare(cfg: DictConfig, folder: Path, content: str) -> PreparedData:
+    """Prepare the source with this content. Raises InputError if the source has another one by now."""
+    source = cfg.prepare.source
+    try:
+        read = None if sources.is_named(source) else _read(source, content, ReadOptions.of(cfg.prepare))
+        return prepare(cfg, folder, cache_folder(), read)
+    finally:
+        _read.cache_clear()  # a training needs the memory
+
+
+def _kept_folder(cfg: DictConfig, content: str) -> Path:
     """The folder of the cache for what this code prepares from this content with these parameters."""
     code = [file_digest(path) for path in sorted(Path(sources.__file__).parent.glob("*.py"))]
-    decisive = [OmegaConf.to_container(cfg.prepare), sources.content_identity(cfg.prepare.source), code]
+    decisive = [OmegaConf.to_container(cfg.prepare), content, code]
     key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder() / "prepared" / key
 
 
-def _kept(cfg: DictConfig) -> PreparedData | None:
-    """What the cache says it has for `cfg`; None if it has nothing, or no readable description."""
-    folder = _kept_folder(cfg)
+def _kept(folder: Path, content: str) -> PreparedData | None:
+    """What a folder of the cache says it has; None if it has nothing of this content, or no readable description."""
     try:
-        return PreparedData(folder, DataMeta.read(folder))
+        kept = PreparedData(folder, DataMeta.read(folder))
     except InputError:
         return None
+    return kept if kept.meta.source == content else None
 
 
-def _intact(cfg: DictConfig) -> PreparedData | None:
-    """What the cache has for `cfg`; None if it has nothing, or if that is damaged."""
-    kept = _kept(cfg)
+def _intact(folder: Path, content: str) -> PreparedData | None:
+    """What a folder of the cache has; None if it has nothing of this content, or if that is damaged."""
+    kept = _kept(folder, content)
     return kept if kept and kept.archive.is_file() and file_digest(kept.archive) == kept.sha256 else None
-
-
-def _read_for(cfg: DictConfig) -> Source:
-    source = cfg.prepare.source
-    return _read(source, sources.content_identity(source), ReadOptions.of(cfg.prepare))
 
 
 @functools.lru_cache(maxsize=1)
 def _read(source: str, content: str, options: ReadOptions) -> Source:
-    """The source with this content: it is checked, often for each point of a grid, and then prepared."""
-    return sources.load_source(source, cache_folder(), options)
+    """The source with this content: it is checked, often for each point of a grid, and then prepared.
+
+    Raises InputError if the source has another content by now.
+    """
+    read = sources.load_source(source, cache_folder(), options)
+    if read.content != content:
+        raise sources.changed(source)
+    return read
 
 
 def _lines(conversions: list[str], notes: list[str]) -> list[str]:

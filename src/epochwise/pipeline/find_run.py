@@ -33,6 +33,18 @@ def find_run(run_id: str) -> RunDirectory | None:
     return next((run for run, record in started.values() if _is_in_place(run, record)), None)
 
 
+def find_finished(fingerprint: str, experiment: str) -> RunDirectory | None:
+    """The directory of a run with this fingerprint that is trained, evaluated and FINISHED; None if there is none.
+
+    `experiment` is the one in MLflow that it was made in.
+    """
+    for run, record in _records():
+        wanted = (record.fingerprint, record.experiment) == (fingerprint, experiment)
+        if wanted and _is_in_place(run, record) and run.read_complete() and run.read_own_metrics():
+            return run
+    return None
+
+
 def _records() -> Iterator[tuple[RunDirectory, RunRecord]]:
     """All runs on disk with their records: the pipeline's, then the latest first."""
     pipeline = pipeline_run()

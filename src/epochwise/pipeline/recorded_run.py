@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from epochwise.common.errors import RunError
 from epochwise.common.files import file_digest, write_bytes
 from epochwise.common.paths import find_root, main_root
-from epochwise.common.wording import duration
+from epochwise.common.wording import counted, duration
 from epochwise.config.limits import check_network
 from epochwise.config.schema import is_parameter, parameters
 from epochwise.data.prepared import PreparedData
@@ -25,7 +25,7 @@ from epochwise.runs.record import FAILED, FINISHED, KILLED, RUNNING, RunRecord, 
 from epochwise.tracking.address import check_address, how_to_show, is_remote, server_identity
 from epochwise.tracking.description import describe_run
 from epochwise.tracking.recorder_thread import NullRecorder, Recorder, create_recorder
-from epochwise.training.history import METRICS
+from epochwise.training.history import METRICS, History, best_epoch
 from epochwise.training.network_source import is_own
 from epochwise.trajectory.identity import fingerprint, segments, trajectory_key
 
@@ -49,22 +49,38 @@ class RecordedRun:
         """MLflow's id of the run, or that of its directory while MLflow has none."""
         return self.record.run_id
 
-    def train(self) -> "Scorer":
+    def train(self, may_train: bool = True) -> "Scorer":
         """Train, and write config.yaml, history.csv and model.keras; return the network, ready to score images.
 
-        Raises RunError if the training fails.
+        A run that its patience ends early says so, and its record has the epochs that it consists of. Raises RunError
+        if the training fails, or if there is an epoch to train and it may not.
         """
         # These import TensorFlow, which the stage prepare and refusals do without.
         from epochwise.training.model_file import save_model, weights_sha256
         from epochwise.trajectory.resume import train
 
         self.run.write_config(self.cfg)
+        if self.data.validates_on_test and self.cfg.train.patience is not None:
+            print("note: the test set is validation here, so it decides where this run ends", flush=True)
         with StepProgress(self.cfg.train.epochs, self.data.meta.train_images, self.cfg.train.batch_size) as progress:
-            scorer = train(self.cfg, self.data, state_store(self.cfg), self._report, progress.update).scorer
-        save_model(scorer.model, self.run.model)
-        weights, model = weights_sha256(scorer.model), file_digest(self.run.model)
-        self.record = replace(self.record, weights_sha256=weights, model_sha256=model)
-        return scorer
+            store = state_store(self.cfg)
+            training = train(self.cfg, self.data, store, self._report, progress.update, may_train)
+        self._print_early_end(training.history)
+        save_model(training.model, self.run.model)
+        weights, model = weights_sha256(training.model), file_digest(self.run.model)
+        epochs = len(training.history)
+        self.record = replace(self.record, weights_sha256=weights, model_sha256=model, epochs=epochs)
+        return training.scorer
+
+    def _print_early_end(self, history: History) -> None:
+        """Say that the run's patience has ended it before `train.epochs`, if it has."""
+        train, best = self.cfg.train, best_epoch(history)
+        if len(history) < train.epochs:
+            measured = ", measured on the test set," if self.data.validates_on_test else ""
+            highest = f"{best['val_accuracy']:.4f} of epoch {best['epoch']}"
+            since = f"for {counted(train.patience, 'epoch')} (train.patience)"
+            end = f"ended after epoch {len(history)} of at most {train.epochs}"
+            print(f"{end}: val_accuracy{measured} was not higher than {highest} {since}", flush=True)
 
     def finish(self, status: str, failure: str) -> None:
         """Write how the run ended, and wait until MLflow has all of the run or is given up."""

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from epochwise.common.errors import RunError
 from epochwise.common.paths import display_path
+from epochwise.common.wording import counted
 from epochwise.config.schema import OWN_PARAMETERS, parameters
 from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, prepared_for
 from epochwise.pipeline.recorded_run import print_result, recorded_run, run_name
@@ -21,11 +22,13 @@ def run_configuration(
     name: str = "",
     sweep_id: str = "",
     expected_fingerprint: str | None = None,
+    may_train: bool = True,
 ) -> None:
     """Prepare, train and evaluate in `directory`. DVC's outputs stay as they are.
 
     Without a `name` the run is named by its `overrides`. A job of a sweep gives the sweep's id and the fingerprint
-    that the sweep expects. Raises RunError if the run would have another fingerprint, or if it fails.
+    that the sweep expects. Raises RunError if the run would have another fingerprint, if it fails, or if an epoch must
+    be trained that it may not train.
     """
     check_data(cfg)
     print(_plan(cfg, directory), flush=True)
@@ -38,7 +41,7 @@ def run_configuration(
     with recorded_run(cfg, data, run, overrides, name or run_name(overrides) or "run", sweep_id) as this:
         from epochwise.evaluation.evaluate import evaluate  # imports TensorFlow
 
-        metrics = evaluate(cfg, data, run, this.train())
+        metrics = evaluate(cfg, data, run, this.train(may_train))
     print(f"files {display_path(directory)}")
     print_result(metrics, this.recorder)
     if not sweep_id:
@@ -50,8 +53,10 @@ def _plan(cfg: DictConfig, directory: Path) -> str:
     train = cfg.train
     how = f"{train.optimizer}, batches of {train.batch_size}, learning rate {train.learning_rate:g}, {train.precision}"
     augmented = "augmented, " if any(train.augment.values()) else ""
-    how += f", {augmented}seed {cfg.seed}"
-    what = f"{train.epochs} epoch{'s' * (train.epochs != 1)} on {cfg.prepare.source}: {_network(cfg.model)}"
+    patience = "" if train.patience is None else f"patience {train.patience}, "
+    how += f", {augmented}{patience}seed {cfg.seed}"
+    at_most = "" if train.patience is None else "at most "
+    what = f"{at_most}{counted(train.epochs, 'epoch')} on {cfg.prepare.source}: {_network(cfg.model)}"
     return f"{what}, {how}; in {display_path(directory)}"
 
 

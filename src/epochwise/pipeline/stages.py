@@ -6,13 +6,14 @@ from omegaconf import DictConfig
 
 from epochwise.common.directory_locks import lock_directory
 from epochwise.common.errors import InputError
-from epochwise.common.paths import find_root, main_root
+from epochwise.common.paths import display_path, find_root, main_root
 from epochwise.config.schema import parameters
 from epochwise.pipeline.checks import check_network_watched
 from epochwise.pipeline.datasets import check_data, describe_changes, describe_data, open_prepared, prepare_once
-from epochwise.pipeline.directories import MODELS, PREPARED, check_links, pipeline_run
-from epochwise.pipeline.model_record import keep_record, restore_record
+from epochwise.pipeline.directories import MODELS, PREPARED, REPORTS, check_links, pipeline_run
+from epochwise.pipeline.model_record import keep_record, restore_pipeline_record, restore_record
 from epochwise.pipeline.recorded_run import print_result, recorded_run, require_published, run_name
+from epochwise.pipeline.run_of_epoch import run_of_epoch
 from epochwise.runs.lineage import changed_parameters
 from epochwise.tracking.address import check_address
 from epochwise.tracking.recorder_thread import create_recorder
@@ -72,6 +73,26 @@ def evaluate_stage(cfg: DictConfig) -> None:
         keep_record(record)
     print_result(metrics, recorder)
     require_published(cfg, run, recorder)
+
+
+def evaluate_epoch(cfg: DictConfig, epoch: int) -> None:
+    """Take an epoch of the pipeline's run from its state, without training, as a run of its own in outputs/.
+
+    models and reports stay as they are, but for the last epoch, which is the pipeline's own. Raises InputError unless
+    models holds a finished training with the parameters of `cfg`, and as `run_of_epoch` does.
+    """
+    check_links()
+    if cfg.tracking.enabled:
+        check_address()
+    run = pipeline_run()
+    restore_pipeline_record(run)
+    run.read_finished()
+    _check_trained_with(cfg, run.read_config())
+    taken = run_of_epoch(run, epoch, cfg.tracking)
+    if taken == run:
+        evaluate_stage(cfg)
+    else:
+        print(f"{MODELS} and {REPORTS} stay as they are: epoch {epoch} is in {display_path(taken.path)}")
 
 
 def _check_trained_with(cfg: DictConfig, trained: DictConfig) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from epochwise.config.schema import PATIENCE
 from epochwise.report.content import ReportedSetting
 from epochwise.training.history import History
 
 WIDTH, HEIGHT = 520, 300  # of a chart, in the units of its SVG
-LEFT, RIGHT, TOP, BOTTOM = 74, 12, 12, 38  # margins that hold ticks and labels, which are 18 units high on a phone
+LEFT, RIGHT, TOP, BOTTOM = 74, 12, 12, 46  # margins that hold ticks and labels, which are 18 units high on a phone
 COLOURS = 8  # lines with a colour of their own in report.css, the best first; the others are grey
 STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 
@@ -153,7 +154,7 @@ def run_series(
 
 
 def setting_series(settings: Sequence[ReportedSetting], metric: str, label: Callable[..., str]) -> list[Series]:
-    """A series for each trajectory, best first: settings that differ in their number of epochs lie on one line.
+    """A series for each trajectory, best first: settings that differ in where their runs end lie on one line.
 
     Over several seeds it is the mean, with the sample standard deviation. `label` names a setting; with
     `without_epochs=True` it leaves its number of epochs out.
@@ -161,28 +162,48 @@ def setting_series(settings: Sequence[ReportedSetting], metric: str, label: Call
     groups: dict[str, list[ReportedSetting]] = {}
     for setting in settings:
         epochs_matter = bool(setting.runs[0].parameters.get("train.cooldown_epochs"))
-        values = {key: value for key, value in setting.values.items() if key != "train.epochs" or epochs_matter}
+        length = () if epochs_matter else ("train.epochs", PATIENCE)
+        values = {key: value for key, value in setting.values.items() if key not in length}
         groups.setdefault(str(values), []).append(setting)
     found = []
     for group in groups.values():
-        longest = max(group, key=lambda setting: setting.runs[0].record.epochs)
-        histories = [{int(row["epoch"]): row[metric] for row in run.history} for run in longest.runs]
-        means, deviations = {}, {}
-        for epoch in histories[0]:
-            values_of_seeds = [history[epoch] for history in histories]
-            means[epoch] = statistics.fmean(values_of_seeds)
-            if len(histories) > 1:
-                deviations[epoch] = statistics.stdev(values_of_seeds)
+        longest = max(group, key=lambda setting: setting.epochs[-1])
+        means, deviations = over_seeds([run.history for run in longest.runs], metric)
         ends = {}  # of each setting by its own runs, which may be of other seeds than those of the longest
-        for setting in sorted(group, key=lambda setting: setting.runs[0].record.epochs):
-            epochs, value = setting.runs[0].record.epochs, float(setting.summary[metric] or 0)
-            ends[epochs] = value, f"{label(setting)}: {metric} {value:.4f} after epoch {epochs}"
+        for setting in sorted(group, key=lambda setting: setting.epochs[-1]):
+            for epoch, value in ends_of_runs([run.history for run in setting.runs], metric):
+                ends[epoch] = value, f"{label(setting)}: {metric} {value:.4f} after epoch {epoch}"
         found.append(Series(label(longest, without_epochs=len(group) > 1), means, deviations, ends))
     return found
 
 
+def over_seeds(histories: Sequence[History], metric: str) -> tuple[dict[int, float], dict[int, float]]:
+    """The mean of a metric by epoch and, over several histories, its sample standard deviation.
+
+    Both are of the epochs that all histories have: a patience may end them after different ones.
+    """
+    means, deviations = {}, {}
+    for rows in zip(*histories, strict=False):
+        epoch, values = int(rows[0]["epoch"]), [row[metric] for row in rows]
+        means[epoch] = statistics.fmean(values)
+        if len(values) > 1:
+            deviations[epoch] = statistics.stdev(values)
+    return means, deviations
+
+
+def ends_of_runs(histories: Sequence[History], metric: str) -> list[tuple[int, float]]:
+    """Epoch and value where runs of one setting end: their mean if all end after one epoch, else each run's own."""
+    ends: dict[int, list[float]] = {}
+    for history in histories:
+        ends.setdefault(len(history), []).append(history[-1][metric])
+    return [(epoch, statistics.fmean(values)) for epoch, values in sorted(ends.items())]
+
+
 def heat_maps(settings: Sequence[ReportedSetting], keys: Sequence[str], names: Mapping[str, str]) -> list[HeatMap]:
-    """val_accuracy over each pair of `keys`; where other keys vary too, that of the best setting with the pair."""
+    """val_accuracy over each pair of `keys`; where other keys vary too, that of the best setting with the pair.
+
+    `settings` are those that compare with each other, best first.
+    """
     varied = [key for key in keys if len({str(setting.values[key]) for setting in settings}) > 1]
     pairs = [(one, other) for place, one in enumerate(varied) for other in varied[place + 1 :]]
     return [_heat_map(settings, pair, names, len(varied) > 2) for pair in pairs]
@@ -230,14 +251,15 @@ def _heat_map(
     for setting in settings:  # best first, so that the first one stays
         where = str(setting.values[pair[0]]), str(setting.values[pair[1]])
         scores.setdefault(where, float(setting.summary["val_accuracy"] or 0))
-    low, high = min(scores.values()), max(scores.values())
+    low, high, best = min(scores.values()), max(scores.values()), next(iter(scores))
     rows: list[list[Cell | None]] = []
     for y in down:
         row: list[Cell | None] = []
         for x in across:
-            score = scores.get((str(x), str(y)))
+            place = str(x), str(y)
+            score = scores.get(place)
             share = (score - low) / (high - low) if score is not None and high > low else 0.5
-            row.append(None if score is None else Cell(f"{score:.4f}", round(share, 3), score == high))
+            row.append(None if score is None else Cell(f"{score:.4f}", round(share, 3), place == best))
         rows.append(row)
     note = "of the best setting with the two values" if others else ""
     return HeatMap(names[pair[0]], names[pair[1]], [*map(shown, across)], [*map(shown, down)], rows, note)

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from epochwise.common.errors import InputError
 from epochwise.common.files import read_json
 from epochwise.common.paths import display_path
 from epochwise.config.overrides import as_override
-from epochwise.config.schema import parameters
+from epochwise.config.schema import PATIENCE, parameters
 from epochwise.evaluation.file_names import CONFUSION_MATRIX, MISTAKES
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
@@ -118,6 +118,11 @@ class ReportedSetting:
     summary: Mapping[str, float | None]  # as in leaderboard.json: means and, as NAME_sd, standard deviations
 
     @property
+    def epochs(self) -> list[int]:
+        """How many epochs its runs consist of, ascending; a patience may end them after different ones."""
+        return sorted({run.record.epochs for run in self.runs})
+
+    @property
     def median(self) -> ReportedRun:
         """The run with the median of val_accuracy; of two in the middle the better one, as `promote` takes it."""
         return self.runs[(len(self.runs) - 1) // 2]
@@ -134,10 +139,27 @@ class Report:
     settings: list[ReportedSetting]
     notes: list[str] = field(default_factory=list)  # how it is ranked, costs
     problems: list[str] = field(default_factory=list)  # points that failed or were not run
+    has_rungs: bool = False  # whether it is a search that drops settings: they have trained for unequal times
+
+    @property
+    def on_best_rung(self) -> list[ReportedSetting]:
+        """The settings that came as far as the best one, which alone compare with it; all if there are no rungs."""
+        furthest = self.settings[0].runs[0].record.epochs if self.settings else 0
+        return [one for one in self.settings if not self.has_rungs or one.runs[0].record.epochs == furthest]
 
     @property
     def runs(self) -> list[ReportedRun]:
         return [run for setting in self.settings for run in setting.runs]
+
+    @property
+    def shows_epochs(self) -> bool:
+        """Whether there is a column with the epochs that runs consist of, which no parameter says."""
+        return "train.epochs" not in self.keys or has_patience(run.parameters for run in self.runs)
+
+
+def has_patience(parameters: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the patience of a run may have ended it before `train.epochs`."""
+    return any(values.get(PATIENCE) is not None for values in parameters)
 
 
 def report_of_run(directory: RunDirectory, record: RunRecord) -> Report:

@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from epochwise.config.schema import OWN_PARAMETERS, parameter_keys
+from epochwise.common.wording import span
+from epochwise.config.schema import OWN_PARAMETERS, PATIENCE, parameter_keys
 from epochwise.evaluation.class_metrics import class_metrics
 from epochwise.report import charts
 from epochwise.report.content import Report, ReportedRun, ReportedSetting
@@ -22,7 +23,7 @@ RUN_CURVES = (("loss", ("loss", "val_loss"), min), ("accuracy", ("accuracy", "va
 def render(report: Report) -> bytes:
     """The whole page, as HTML in UTF-8 that needs no other file. Bytes of file names that are no text are replaced."""
     runs = report.runs
-    names = _short_names(report.keys)
+    names = _short_names(report.keys, ["epochs"] if report.shows_epochs else [])
     labels = [_setting_label(setting, names) for setting in report.settings]
     seeds = any(len(setting.runs) > 1 for setting in report.settings)
     run_labels = [
@@ -47,7 +48,7 @@ def render(report: Report) -> bytes:
             line_charts=line_charts,
             colours=charts.COLOURS,
             curves_left_out=left_out,
-            heat_maps=charts.heat_maps(report.settings, report.keys, names),
+            heat_maps=charts.heat_maps(report.on_best_rung, report.keys, names),
             parallel=charts.parallel_coordinates(report.settings, report.keys, names, labels),
             trunks=trunks,
             epochs_once=distinct_epochs(trunks),
@@ -55,6 +56,7 @@ def render(report: Report) -> bytes:
             data_sets=_data_sets(runs),
             lineage=_lineage(runs),
             shown=charts.shown,
+            span=span,
             page_data=_page_data(report, run_labels),
         )
     )
@@ -67,15 +69,18 @@ def _environment() -> Environment:
     return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 
 
-def _short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last word of each key; the whole key where two of them end in the same word."""
+def _short_names(keys: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
+    """The last word of each key; the whole key where two of them end in the same word, or in one that is `taken`."""
     last = [key.split(".")[-1] for key in keys]
-    return {key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)}
+    return {
+        key: word if last.count(word) == 1 and word not in taken else key for key, word in zip(keys, last, strict=True)
+    }
 
 
 def _setting_label(setting: ReportedSetting, names: dict[str, str], without_epochs: bool = False) -> str:
     """The values that set a setting apart: `epochs=12 dense_dropout=0.5`."""
-    shown = {key: value for key, value in setting.values.items() if key != "train.epochs" or not without_epochs}
+    left_out = ("train.epochs", PATIENCE) if without_epochs else ()
+    shown = {key: value for key, value in setting.values.items() if key not in left_out}
     return " ".join(f"{names[key]}={charts.shown(value)}" for key, value in shown.items())
 
 
@@ -86,7 +91,7 @@ def _run_label(run: ReportedRun, setting: str, seeds: bool) -> str:
 
 def _trunk_label(report: Report, run: ReportedRun, names: dict[str, str], seeds: bool) -> str:
     """What the runs of a trajectory have in common among all that the sweep varies."""
-    keys = [key for key in report.keys if key not in ("train.epochs", "train.cooldown_epochs")]
+    keys = [key for key in report.keys if key not in ("train.epochs", PATIENCE, "train.cooldown_epochs")]
     values = [f"{names[key]}={charts.shown(run.parameters[key])}" for key in keys]
     return " ".join([*values, *([f"seed={run.parameters.get('seed')}"] if seeds else [])]) or "all runs"
 

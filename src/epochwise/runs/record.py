@@ -58,7 +58,7 @@ class RunRecord:
     weights_sha256: str | None = None  # None until the training has finished
     model_sha256: str | None = None  # of model.keras
     data_sha256: str
-    epochs: int
+    epochs: int  # that the run consists of; until its training has finished, the most that it may
     epochs_trained: int = 0
     epochs_reused: int = 0
     steps_trained: int = 0
@@ -81,6 +81,11 @@ class RunRecord:
     def diverged(self) -> bool:
         """Whether the training ended because its loss was no longer a finite number: the same run ends so again."""
         return self.status == FAILED and self.failure.startswith(f"{DivergedError.__name__}:")
+
+    @property
+    def reason(self) -> str:
+        """Why the run failed, as a sweep says it: without the class of an error that this program raises itself."""
+        return self.failure.removeprefix(f"{DivergedError.__name__}: ")
 
     @staticmethod
     def read(path: Path) -> "RunRecord":

@@ -3,20 +3,33 @@
 That is read from the run directories, wherever they lie, so it is never out of date.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from epochwise.common.errors import InputError, one_line
 from epochwise.common.files import find_files
+from epochwise.config.schema import PATIENCE, parameters
 from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
-from epochwise.runs.record import FAILED
+from epochwise.runs.record import FAILED, RunRecord
 from epochwise.sweeps.record import RECORD, Point, SweepRecord
 from epochwise.trajectory.identity import mixed_fingerprint_of
 
 MAX_NAMED = 5  # sweeps in a message
+
+
+@dataclass(frozen=True)
+class EndedRuns:
+    """The runs of a sweep's points that need not be run, by job."""
+
+    finished: dict[int, RunDirectory]
+    diverged: dict[int, RunDirectory]  # of a search, which drops their settings: the same run would end so again
+
+    def __contains__(self, job: int) -> bool:
+        return job in self.finished or job in self.diverged
 
 
 def known_sweeps(root: Path) -> list[SweepRecord]:
@@ -51,22 +64,29 @@ def find_sweep(root: Path, wanted: Path | str | None) -> SweepRecord:
 
 
 def finished_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None = None) -> dict[int, RunDirectory]:
-    """The finished runs of a sweep's points, all or those given, by job.
+    """The finished runs of a sweep's points, all or those given, by job."""
+    return ended_runs(root, sweep, points).finished
+
+
+def ended_runs(root: Path, sweep: SweepRecord, points: Iterable[Point] | None = None) -> EndedRuns:
+    """The runs of a sweep's points, all or those given, that are finished or, of a search, have diverged.
 
     A run lies in the point's own run directory, or in any other one that holds the very same run.
     """
     points = list(sweep.points if points is None else points)
     missing = {point.fingerprint for point in points if point.fingerprint}
     own = [sweep.run_directory(point) for point in points]
-    found: dict[str, RunDirectory] = {}
+    finished: dict[str, RunDirectory] = {}
+    diverged: dict[str, RunDirectory] = {}
     for run in own if sweep.rerun else chain(own, run_directories(root)):
         if not missing:
             break
-        fingerprint = _finished_fingerprint(run, missing, sweep)
-        if fingerprint:
-            found[fingerprint] = run
+        ended = _ended_record(run, missing, sweep)
+        if ended:
+            fingerprint, record = ended
+            (diverged if record.diverged else finished)[fingerprint] = run
             missing.remove(fingerprint)
-    return {point.job: found[key] for point in points if (key := point.fingerprint) and key in found}
+    return EndedRuns(_by_job(points, finished), _by_job(points, diverged))
 
 
 def log_file(run: RunDirectory) -> Path:
@@ -75,7 +95,7 @@ def log_file(run: RunDirectory) -> Path:
 
 
 def failure_file(run: RunDirectory) -> Path:
-    """Why a job failed that runs without a parent: in its own file, since many such jobs end at once."""
+    """Why a job failed, in a file of its own: many jobs on other hosts may end at once."""
     return run.path / "failure.txt"
 
 
@@ -86,21 +106,35 @@ def read_failure(run: RunDirectory) -> str:
     with suppress(InputError):
         record = run.read_record()
         if record.status == FAILED:
-            return one_line(record.failure) or FAILED
+            return one_line(record.reason) or FAILED
     return ""
 
 
-def _finished_fingerprint(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> str | None:
-    """The fingerprint of a finished run, if it is `wanted`. In a sweep without reuse a run that reused epochs is not.
+def _by_job(points: Iterable[Point], found: Mapping[str, RunDirectory]) -> dict[int, RunDirectory]:
+    return {point.job: found[key] for point in points if (key := point.fingerprint) and key in found}
 
+
+def _mixed_fingerprint(run: RunDirectory, record: RunRecord) -> str:
+    """The fingerprint that a run has in a mixed sweep; empty if its configuration is damaged."""
+    try:
+        values = parameters(run.read_config())
+    except InputError:
+        return ""
+    return mixed_fingerprint_of(record.identity, values["train.epochs"], values[PATIENCE])
+
+
+def _ended_record(run: RunDirectory, wanted: set[str], sweep: SweepRecord) -> tuple[str, RunRecord] | None:
+    """The fingerprint and the record of a run that need not be run for the sweep, if its fingerprint is `wanted`.
+
+    Without `reuse`, a run that reused epochs does not count.
     run.json is read first: most runs are others, and to check that a run is complete takes several times as long.
     """
     try:
         record = run.read_record()
     except InputError:
         return None
-    found = mixed_fingerprint_of(record.identity, record.epochs) if sweep.mixed else record.fingerprint
-    if found not in wanted:
+    found = _mixed_fingerprint(run, record) if sweep.mixed else record.fingerprint
+    if found not in wanted or (record.epochs_reused and not sweep.reuse):
         return None
-    complete = run.read_complete()
-    return found if complete and (sweep.reuse or not complete.epochs_reused) else None
+    ended = record if record.diverged and sweep.search else run.read_complete()
+    return (found, ended) if ended else None

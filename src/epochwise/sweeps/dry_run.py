@@ -1,14 +1,24 @@
 """What a sweep would do: its jobs, what of them is there, and how many epochs it would train. Nothing is run."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from epochwise.runs.directory import RunDirectory
-from epochwise.sweeps.directory import finished_runs
-from epochwise.sweeps.halving import RUNG_KEY, by_setting, kept, unfinished
+from epochwise.sweeps.directory import EndedRuns, ended_runs
+from epochwise.sweeps.halving import RUNG_KEY, by_setting, kept, on_rung, unfinished
 from epochwise.sweeps.record import Point, SweepRecord
-from epochwise.sweeps.scheduler import Epochs, Job, distinct, missing_epochs, own_epochs, untrained
+from epochwise.sweeps.scheduler import (
+    Epochs,
+    Job,
+    distinct,
+    may_end_early,
+    missing_epochs,
+    own_epochs,
+    surely_untrained,
+    untrained,
+)
 from epochwise.sweeps.search import Proposer, Search, batches
 from epochwise.trajectory.remote_states import Store
 
@@ -21,9 +31,12 @@ class PlannedJob:
 
     point: Point
     finished: RunDirectory | None = None
+    diverged: RunDirectory | None = None  # of a search: the run would end so again, so it is not run
     job: Job | None = None
-    missing: int = 0  # epochs of which there is no state
+    there: int = 0  # epochs of which there is a state
+    missing: int = 0  # epochs of which there is none, at most
     to_train: int = 0  # those of them that no other job of the sweep trains
+    may_end_early: bool = False  # whether its patience may spare it some of these
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ class DryRun:
     """The jobs that are known, and the rungs after them."""
 
     jobs: list[PlannedJob]
+    at_least: int  # epochs that these jobs train together
     later: list[LaterRung] = field(default_factory=list)
 
     @property
@@ -50,34 +64,32 @@ class DryRun:
     @property
     def epochs(self) -> Bounds:
         """How many epochs would be trained, at least and at most."""
-        known = sum(planned.to_train for planned in self.jobs)
-        return tuple(known + sum(rung.to_train[end] for rung in self.later) for end in (0, 1))  # type: ignore[return-value]
+        at_most, later = sum(planned.to_train for planned in self.jobs), [rung.to_train for rung in self.later]
+        return self.at_least + sum(epochs[0] for epochs in later), at_most + sum(epochs[1] for epochs in later)
 
     @property
     def runs(self) -> Bounds:
         """How many runs there would be, at least and at most."""
-        known = len(self.to_run)
-        return tuple(known + sum(rung.runs[end] for rung in self.later) for end in (0, 1))  # type: ignore[return-value]
+        known, later = len(self.to_run), [rung.runs for rung in self.later]
+        return known + sum(runs[0] for runs in later), known + sum(runs[1] for runs in later)
 
 
 def plan_grid(root: Path, sweep: SweepRecord, points: Sequence[Point], store: Store | None) -> DryRun:
     """What running these points of a sweep would do. `store` is None if runs reuse no states."""
-    finished = finished_runs(root, sweep, points)
-    needed = distinct([point for point in points if point.job not in finished])
+    ended = ended_runs(root, sweep, points)
+    needed = distinct([point for point in points if point.job not in ended])
     jobs = {point.job: Job.of(point, sweep.run_directory(point), store) for point in needed}
-    own = own_epochs(jobs.values())
-    return DryRun(
-        [
-            PlannedJob(
-                point,
-                finished.get(point.job),
-                job := jobs.get(point.job),
-                len(untrained(job)) if job else 0,
-                own.get(point.job, 0),
-            )
-            for point in points
-        ]
-    )
+    needed_by = {number: untrained(job) for number, job in jobs.items()}
+    own, sure = own_epochs(needed_by), Epochs().union(*map(surely_untrained, jobs.values()))
+    planned = []
+    for point in points:
+        job = jobs.get(point.job)
+        if job is None:
+            planned.append(PlannedJob(point, ended.finished.get(point.job), ended.diverged.get(point.job)))
+            continue
+        missing, there = len(needed_by[point.job]), job.ends[1] - len(needed_by[point.job])
+        planned.append(PlannedJob(point, None, None, job, there, missing, own[point.job], may_end_early([job])))
+    return DryRun(planned, len(sure))
 
 
 def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer, store: Store | None) -> DryRun:
@@ -90,27 +102,45 @@ def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Propos
         return now
     first_rung = next(batch for batch in known if batch[0].bracket == last[0].bracket)
     settings = len(by_setting(first_rung))
-    later = _rungs_above(search, last, settings, store)
+    later = _rungs_above(root, sweep, search, last, settings, store)
     for count in proposer.later():
         later += _unknown_bracket(search, count, len(first_rung) // settings, store)
-    return DryRun(now.jobs, later)
+    return DryRun(now.jobs, now.at_least, later)
 
 
-def _rungs_above(search: Search, batch: Sequence[Point], settings: int, store: Store | None) -> list[LaterRung]:
+@dataclass(frozen=True)
+class Cost:
+    """What it takes to run a setting on a rung, with all of its seeds."""
+
+    runs: int
+    epochs: int  # to train
+
+
+def _rungs_above(
+    root: Path, sweep: SweepRecord, search: Search, batch: Sequence[Point], settings: int, store: Store | None
+) -> list[LaterRung]:
     """The rungs above a batch of a bracket that has as many `settings` on its first rung."""
-    on_rung, current = by_setting(batch), batch[0].parameters[RUNG_KEY]
+    current = batch[0].parameters[RUNG_KEY]
+    numbers = itertools.count(len(sweep.points) + len(batch))  # that no job of the sweep has
+    above = {
+        epochs: [on_rung(point, epochs, next(numbers)) for point in batch if point.data_sha256]
+        for epochs in search.rungs
+        if epochs > current
+    }
+    ended = ended_runs(root, sweep, [*batch, *itertools.chain(*above.values())])
+    dropped = {key for key, points in by_setting(batch).items() if any(point.job in ended.diverged for point in points)}
+    going = {key: points for key, points in by_setting(batch).items() if key not in dropped}
     # Without states each run trains all of its epochs.
-    done = {key: _epochs_needed(points, current, store) if store else set() for key, points in on_rung.items()}
+    done = {key: _epochs_needed(ended, points, store) if store else set() for key, points in going.items()}
     later = []
-    for number, epochs in enumerate(search.rungs):
-        if epochs <= current:
-            continue
+    for epochs, candidates in above.items():
         costs = []
-        for key, points in on_rung.items():
-            needed = _epochs_needed(points, epochs, store)
-            costs.append(len(needed - done[key]))
-            done[key] |= needed if store else set()
-        later.append(_later(search, epochs, number, settings, sorted(costs), len(batch) // len(on_rung)))
+        for key, points in by_setting(candidates).items():
+            if key in going:
+                needed = _epochs_needed(ended, points, store)
+                costs.append(Cost(sum(point.job not in ended for point in points), len(needed - done[key])))
+                done[key] |= needed if store else set()
+        later.append(_later(search, epochs, settings, costs))
     return later
 
 
@@ -118,26 +148,27 @@ def _unknown_bracket(search: Search, settings: int, seeds: int, store: Store | N
     """The rungs of a bracket whose settings are not known yet."""
     later, before = [], 0
     for number, epochs in enumerate(search.rungs):
-        costs = [(epochs - before) * seeds] * settings
+        costs = [Cost(seeds, (epochs - before) * seeds)] * settings
         before = epochs if store else 0
-        if number:
-            later.append(_later(search, epochs, number, settings, costs, seeds))
-        else:
-            later.append(LaterRung(epochs, (settings,) * 2, (settings * seeds,) * 2, (sum(costs),) * 2))
+        all_run = LaterRung(epochs, (settings,) * 2, (settings * seeds,) * 2, (sum(cost.epochs for cost in costs),) * 2)
+        later.append(_later(search, epochs, settings, costs) if number else all_run)
     return later
 
 
-def _later(search: Search, epochs: int, rung: int, settings: int, costs: Sequence[int], seeds: int) -> LaterRung:
-    """A rung that settings with these `costs` in epochs, the lowest first, may reach; `rung` counts from 0."""
-    least = min(kept(settings, search.eta, rung), len(costs))
+def _later(search: Search, epochs: int, settings: int, costs: Sequence[Cost]) -> LaterRung:
+    """A rung that the settings with these `costs` may reach, of a bracket with so many `settings`."""
+    least = min(kept(settings, search.eta, search.rungs.index(epochs)), len(costs))
     most = len(costs) if search.keep_ties else least
-    to_train = sum(costs[:least]), sum(costs[len(costs) - most :])
-    return LaterRung(epochs, (least, most), (least * seeds, most * seeds), to_train)
+    runs, to_train = (
+        (sum(values[:least]), sum(values[len(values) - most :]))
+        for values in (sorted(cost.runs for cost in costs), sorted(cost.epochs for cost in costs))
+    )
+    return LaterRung(epochs, (least, most), runs, to_train)
 
 
-def _epochs_needed(points: Sequence[Point], epochs: int, store: Store | None) -> Epochs:
-    """The epochs of which there is no state, for runs with the parameters of `points` but so many epochs."""
+def _epochs_needed(ended: EndedRuns, points: Sequence[Point], store: Store | None) -> Epochs:
     needed: Epochs = set()
     for point in points:
-        needed |= missing_epochs(point.parameters | {RUNG_KEY: epochs}, str(point.data_sha256), store)
+        if point.job not in ended:
+            needed |= missing_epochs(point.parameters, str(point.data_sha256), store)
     return needed

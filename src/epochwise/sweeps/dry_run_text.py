@@ -21,8 +21,10 @@ def text(plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int, max_g
         )
     threads = [planned.job.threads for planned in plan.to_run if planned.job]
     workers = worker_count(n_jobs, threads) if threads else 1
-    finished = sum(bool(planned.finished) for planned in plan.jobs)
-    runs = f"{counted(len(plan.jobs), 'job')}, {finished} finished; {_between(plan.runs, 'run')} to run"
+    finished = sum(planned.finished is not None for planned in plan.jobs)
+    diverged = sum(planned.diverged is not None for planned in plan.jobs)
+    there = f"{finished} finished" + (f", {diverged} diverged" if diverged else "")
+    runs = f"{counted(len(plan.jobs), 'job')}, {there}; {_between(plan.runs, 'run')} to run"
     lines.append(f"{runs} on {counted(workers, 'worker')}: {_between(plan.epochs, 'epoch')} to train")
     return [*lines, _time(plan, found, workers), _disk(plan, found, root, max_gb)] if plan.runs[1] else lines
 
@@ -31,11 +33,14 @@ def _job(planned: PlannedJob) -> str:
     point, job = planned.point, planned.job
     if planned.finished:
         return f"finished: {point.name} ({display_path(planned.finished.path)})"
+    if planned.diverged:
+        return f"diverged, and would again: {point.name} ({display_path(planned.diverged.path)})"
     if job is None:
         return f"not run: {point.name}: {point.refused or 'the same run as another job'}"
     shared = planned.missing - planned.to_train
     others = f", {shared} trained by other jobs" if shared else ""
-    return f"to run: {point.name} · epochs: {job.epochs - planned.missing} there{others}, {planned.to_train} to train"
+    at_most = "at most " if planned.may_end_early else ""
+    return f"to run: {point.name} · epochs: {planned.there} there{others}, {at_most}{planned.to_train} to train"
 
 
 def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
@@ -47,15 +52,16 @@ def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
     seconds = [
         planned.to_train * pace.epoch + (pace.around or 0) * bool(planned.job) for planned, pace in known if pace
     ]
+    at_most = "at most " if any(planned.may_end_early for planned in plan.jobs) else ""
     epoch, around = max(pace.epoch for pace in paces), max(pace.around or 0 for pace in paces)
     later = [
         sum(rung.to_train[end] * epoch + rung.runs[end] * around for rung in plan.later) / workers for end in (0, 1)
     ]
     now = max(sum(seconds) / workers, *seconds)
-    bounds = sorted({_duration(now + more) for more in later}, key=len)
+    bounds = list(dict.fromkeys(_duration(now + more) for more in later))
     pace = f"an epoch takes {epoch:.1f} s, and a run {around:.1f} s beside its training"
     runs = sum({id(one): one.runs for one in paces}.values())  # of each kind once
-    return f"time: about {' to '.join(bounds)}; {pace}, as in {counted(runs, 'run')} here"
+    return f"time: {at_most}about {' to '.join(bounds)}; {pace}, as in {counted(runs, 'run')} here"
 
 
 def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, max_gb: float) -> str:

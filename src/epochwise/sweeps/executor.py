@@ -17,7 +17,7 @@ from epochwise.pipeline.directories import state_store
 from epochwise.runs.active_runs import orphans
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.cores import worker_count
-from epochwise.sweeps.directory import failure_file, finished_runs, log_file
+from epochwise.sweeps.directory import EndedRuns, ended_runs, failure_file, log_file
 from epochwise.sweeps.job import free_memory, run_in_worker, warm_up
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.progress import SweepProgress
@@ -46,6 +46,7 @@ class SweepExecutor:
         self.sweep, self.n_jobs, self.context, self.compose = sweep, n_jobs, context, compose
         self.size = 0  # how many workers there may be
         self.settings: dict[str, Any] = {}  # what changes no result: tracking, reuse of states and the like
+        self.composed: dict[int, DictConfig] = {}  # of a job that is not started yet
         self.workers: list[Worker] = []
         self.threads: dict[Worker, int] = {}  # train.threads of its jobs, which a process can set only once
 
@@ -69,12 +70,16 @@ class SweepExecutor:
         # Tracking, reuse of states and `sweep.rerun` cannot be swept, so they are the same for all jobs.
         cfg = self.compose(min(numbers))
         self.settings = {key: OmegaConf.select(cfg, key) for key in run_setting_keys()}
+        self.composed = {min(numbers): cfg}
         points = [point for point in self.sweep.points if point.job in numbers]
-        finished = {} if cfg.sweep.rerun else finished_runs(find_root(), self.sweep, points)
-        missing = distinct([point for point in points if point.job not in finished])
+        ended = EndedRuns({}, {}) if cfg.sweep.rerun else ended_runs(find_root(), self.sweep, points)
+        finished, diverged = ended.finished, ended.diverged
+        missing = distinct([point for point in points if point.job not in ended])
         refused = {point.job: point.refused for point in points if point.refused}
-        earlier = {job: failure for job, failure in self.sweep.failures.items() if job not in numbers}
-        self._set_failures(earlier | refused)
+        kept = {
+            job: failure for job, failure in self.sweep.failures.items() if job not in numbers or job in ended.diverged
+        }
+        self._set_failures(kept | refused)
         self.size = self._count_workers([point.parameters["train.threads"] for point in missing])
         if missing:
             self._warm_up(cfg.tracking.enabled)
@@ -83,16 +88,19 @@ class SweepExecutor:
         for point in points:
             if point.job in finished:
                 print(f"already finished: {point.name} ({display_path(finished[point.job].path)})", flush=True)
+            elif point.job in diverged:
+                print(f"diverged before: {point.name} ({display_path(diverged[point.job].path)})", flush=True)
         store = state_store(cfg)
         missing = [point for point in missing if point.job not in finished]
         try:
             self._run([Job.of(point, self.sweep.run_directory(point), store) for point in missing], len(finished))
         finally:
-            if self.sweep.failures != earlier | refused:
+            if self.sweep.failures != kept | refused:
                 self._set_failures(self.sweep.failures)
 
     def publish_if_needed(self) -> None:
         """Bring MLflow up to date with the sweep, if it is tracked and not published as it is now."""
+        self.sweep = SweepRecord.read(self.sweep.folder)  # a search has ended since the last jobs were run
         if self.settings["tracking.enabled"] and not self._is_published():
             self._publish()
 
@@ -155,7 +163,7 @@ class SweepExecutor:
     def _start(self, job: Job) -> str:
         """Give a job to a worker; returns why it cannot be run, if so."""
         try:
-            cfg = self.compose(job.number)
+            cfg = self.composed.pop(job.number, None) or self.compose(job.number)
         except Exception as error:  # Hydra's, OmegaConf's and the YAML parser's, if a file in conf/ was changed
             return f"its configuration cannot be composed any more: {one_line(error)}"
         changed = [key for key, value in self.settings.items() if OmegaConf.select(cfg, key) != value]

@@ -9,19 +9,18 @@ decision waits for every run of the rung, it is the same with any number of work
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from epochwise.common.errors import InputError
 from epochwise.evaluation.paired_test import LEVEL, p_value
 from epochwise.evaluation.validation_predictions import read_correct
 from epochwise.runs.directory import RunDirectory
-from epochwise.sweeps.directory import finished_runs
+from epochwise.sweeps.directory import ended_runs, finished_runs
 from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.trajectory.identity import fingerprint
 
 RUNG_KEY = "train.epochs"
 
@@ -60,7 +59,8 @@ class Decision:
 
 def setting_key(parameters: Mapping[str, Any]) -> str:
     """What is the same on all rungs and for all seeds of a setting, as one text."""
-    return json.dumps({key: value for key, value in parameters.items() if key not in ("seed", RUNG_KEY)})
+    values = {key: value for key, value in parameters.items() if key not in ("seed", RUNG_KEY)}
+    return json.dumps(values, sort_keys=True)  # points of an earlier version have them in another order
 
 
 def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:
@@ -76,10 +76,16 @@ def kept(settings: int, eta: int, rung: int) -> int:
     return max(1, settings // eta**rung)
 
 
+def on_rung(point: Point, epochs: int, job: int) -> Point:
+    """The point of the same setting and seed on another rung. `job` is its number. The point's data is prepared."""
+    parameters = point.parameters | {RUNG_KEY: epochs}
+    return replace(point, job=job, parameters=parameters, fingerprint=fingerprint(parameters, str(point.data_sha256)))
+
+
 def unfinished(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> list[Point]:
     """The points of which it is not known how they end. One that diverged would end so again."""
-    finished, diverged = finished_runs(root, sweep, points), _diverged(sweep, points)
-    return [point for point in points if point.job not in finished and point.fingerprint not in diverged]
+    ended = ended_runs(root, sweep, points)
+    return [point for point in points if point.job not in ended]
 
 
 def read_rung(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> tuple[list[Entry], list[str]]:
@@ -91,7 +97,7 @@ def read_rung(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> tuple[
     entries, diverged = [], []
     for key, own in by_setting(points).items():
         if all(point.job in finished for point in own):
-            entries.append(_entry(key, own, [finished[point.job] for point in own]))
+            entries.append(read_entry(key, own, [finished[point.job] for point in own]))
         else:
             diverged.append(key)
     return entries, diverged
@@ -113,6 +119,27 @@ def decide(
     return Decision(bracket, epochs, ranked, list(diverged), [entry.key for entry in best], ties, untested)
 
 
+def dropped_settings(decisions: Sequence[Decision], last_rung: int) -> dict[str, int]:
+    """After how many epochs a search dropped each setting that it did drop, by key.
+
+    A setting that several brackets have drawn counts where it came furthest, and one that diverged was dropped after
+    the last rung that it finished.
+    """
+    reached: dict[str, int] = {}
+    for decision in sorted(decisions, key=lambda decision: decision.epochs):
+        reached |= dict.fromkeys((entry.key for entry in decision.ranked), decision.epochs)
+    dropped = {key: epochs for key, epochs in reached.items() if epochs != last_rung}
+    for decision in decisions:
+        for key in decision.promoted:
+            if dropped.get(key) == decision.epochs:
+                del dropped[key]
+    for decision in decisions:
+        for key in decision.diverged:
+            if reached.get(key, decision.epochs) < decision.epochs:
+                dropped[key] = reached[key]
+    return dropped
+
+
 def probability_of_chance(one: Entry, other: Entry) -> float | None:
     """The p-value of the difference between two settings; None if they were not measured on the same images."""
     if one.correct is None or other.correct is None or one.data_sha256 != other.data_sha256:
@@ -120,21 +147,11 @@ def probability_of_chance(one: Entry, other: Entry) -> float | None:
     return p_value(one.correct, other.correct)
 
 
-def _entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry:
+def read_entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry:
+    """A setting whose runs are finished. Raises InputError if a file of a run is damaged."""
     metrics = [run.read_metrics() for run in runs]
     means = [statistics.fmean(one[name] for one in metrics) for name in ("val_accuracy", "val_loss")]
     correct = [read_correct(run.evaluation, one["val_accuracy"]) for run, one in zip(runs, metrics, strict=True)]
     known = [one for one in correct if one is not None]
     comparable = len(known) == len(correct) and len({point.data_sha256 for point in points}) == 1
     return Entry(key, points, means[0], means[1], np.sum(known, axis=0) if comparable else None)
-
-
-def _diverged(sweep: SweepRecord, points: Iterable[Point]) -> set[str]:
-    """The fingerprints of the runs that diverged. Of points that are the same run only the first is run."""
-    found = set()
-    for point in points:
-        with suppress(InputError):
-            record = sweep.run_directory(point).read_record()
-            if record.diverged:
-                found.add(record.fingerprint)
-    return found

@@ -21,13 +21,13 @@ from epochwise.config.limits import check_values
 from epochwise.config.schema import parameters
 from epochwise.pipeline.run import run_configuration
 from epochwise.runs.directory import RunDirectory
-from epochwise.sweeps.directory import failure_file, finished_runs, log_file
+from epochwise.sweeps.directory import ended_runs, failure_file, log_file
 from epochwise.sweeps.record import SweepRecord
 from epochwise.tracking.server import preload
 
 
 def run_point(cfg: DictConfig) -> None:
-    """Run a point of a sweep, unless it is finished by now. Hydra calls this for each job.
+    """Run a point of a sweep, unless its run has ended by now. Hydra calls this for each job.
 
     Raises whatever the run raises, InputError if the point's data could not be prepared, and RunError if `cfg` is no
     longer the point's configuration.
@@ -61,8 +61,8 @@ def _run(sweep: SweepRecord, number: int, cfg: DictConfig, directory: Path, type
     with lock_directory(main_root(), directory):  # a worker of a sweep whose parent was killed may still be ending here
         pass
     # Who planned the sweep has looked everywhere. To do that again for each job would read all runs for each run.
-    if not cfg.sweep.rerun and finished_runs(find_root(), replace(sweep, rerun=True), [point]):
-        print(f"already finished: {point.name}")
+    if not cfg.sweep.rerun and point.job in ended_runs(find_root(), replace(sweep, rerun=True), [point]):
+        print(f"has ended already: {point.name}")
         return
     run_configuration(cfg, directory, typed, point.name, sweep.id, point.fingerprint)
 

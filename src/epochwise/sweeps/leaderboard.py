@@ -5,17 +5,21 @@ Made from run directories alone. The test set is shown but never ranks.
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from epochwise.common.errors import InputError
 from epochwise.common.paths import display_path
+from epochwise.config.schema import PATIENCE
+from epochwise.report.content import has_patience
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
-from epochwise.sweeps.directory import finished_runs, log_file, read_failure
-from epochwise.sweeps.halving import RUNG_KEY, Decision, setting_key
+from epochwise.sweeps.beside_best import BesideBest, compare_with_best
+from epochwise.sweeps.directory import ended_runs, log_file, read_failure
+from epochwise.sweeps.halving import RUNG_KEY, Decision, dropped_settings, setting_key
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.regret import Regret, regrets
 from epochwise.sweeps.search import decisions
@@ -43,6 +47,11 @@ class Setting:
         """The run with the median of val_accuracy; of two in the middle the better one."""
         return self.results[(len(self.results) - 1) // 2]
 
+    @property
+    def epochs(self) -> list[int]:
+        """How many epochs each of its runs consists of; a patience may end them after different ones."""
+        return [result.record.epochs for result in self.results]
+
     def mean(self, metric: str) -> float:
         return statistics.fmean(result.metrics[metric] for result in self.results)
 
@@ -68,6 +77,7 @@ class Leaderboard:
     decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
     regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes, once it has
     undecided: str = ""  # why it is not known what a search decided: a file of one of its runs is damaged
+    beside_best: BesideBest = field(default_factory=BesideBest)  # which settings differ from the best by chance only
 
     @property
     def keys(self) -> list[str]:
@@ -84,13 +94,46 @@ class Leaderboard:
         """The best run of the best setting."""
         return next(iter(self.results), None)
 
+    @property
+    def ended_early(self) -> list[Result]:
+        """The runs that their patience has ended before `train.epochs`."""
+        patient = [result for result in self.results if result.point.parameters.get(PATIENCE) is not None]
+        return [result for result in patient if result.record.epochs < result.point.parameters[RUNG_KEY]]
+
+    @property
+    def shows_epochs(self) -> bool:
+        """Whether the epochs that runs consist of have a column of their own, since no parameter says it."""
+        return "train.epochs" not in self.keys or has_patience(result.point.parameters for result in self.results)
+
     def dropped_at(self, setting: Setting) -> int | None:
         """After how many epochs a search has dropped this setting; None if it has not."""
-        key = setting_key(setting.parameters)
-        on_rungs = [decision for decision in self.decisions if any(entry.key == key for entry in decision.ranked)]
-        last = on_rungs[-1] if on_rungs else None
-        dropped = last and last.epochs != self.sweep.search["rungs"][-1] and key not in last.promoted
-        return last.epochs if last and dropped else None
+        return self._dropped.get(setting_key(setting.parameters))
+
+    @cached_property
+    def _dropped(self) -> dict[str, int]:
+        return dropped_settings(self.decisions, self.rungs[-1]) if self.rungs else {}
+
+    @property
+    def rungs(self) -> list[int]:
+        """The numbers of epochs at which a search drops settings; none if it drops none, or if this is no search."""
+        rungs = self.sweep.search.get("rungs", [])
+        return rungs if len(rungs) > 1 else []
+
+    @property
+    def on_best_rung(self) -> list[Setting]:
+        """The settings that came as far as the best one, which alone compare with it; all if there are no rungs."""
+        furthest = self.settings[0].parameters[RUNG_KEY] if self.settings else 0
+        return [one for one in self.settings if not self.rungs or one.parameters[RUNG_KEY] == furthest]
+
+    @property
+    def keys_on_rung(self) -> list[str]:
+        """The parameters that set settings apart which came as far: on a rung all have as many epochs."""
+        return [key for key in self.keys if not (self.rungs and key == RUNG_KEY)]
+
+    @property
+    def finished_searches(self) -> list[SweepRecord]:
+        """The searches that this grid finishes: what their leaderboards say of their regret has changed."""
+        return [regret.sweep for regret in self.regrets if regret.sweep.id != self.sweep.id]
 
     @property
     def validation(self) -> str:
@@ -104,18 +147,18 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
     failures: list[tuple[str, str]] = []
     missing: list[str] = []
     for one in (sweep, *others):
-        finished = finished_runs(root, one)
+        ended = ended_runs(root, one)
         for point in one.points:
-            run = finished.get(point.job)
+            run = ended.finished.get(point.job)
             if run and run not in results:  # two points of a grid can be the same run
                 results[run] = Result(point, run, run.read_record(), run.read_metrics())
-        unfinished = [point for point in one.points if point.job not in finished]
-        reasons = _failures(one, unfinished)
+        unfinished = [point for point in one.points if point.job not in ended.finished]
+        reasons = _failures(one, unfinished, ended.diverged)
         failures += [(point.name, reasons[point.job]) for point in unfinished if point.job in reasons]
         missing += [point.name for point in unfinished if point.job not in reasons]
     by_setting: dict[str, list[Result]] = {}
     for result in results.values():
-        by_setting.setdefault(json.dumps(_without_seed(result.point)), []).append(result)
+        by_setting.setdefault(json.dumps(_without_seed(result.point), sort_keys=True), []).append(result)
     settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
     shown = _together([sweep, *others]) if others else sweep
     if shown.search:
@@ -128,7 +171,9 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
         decided, missed = decisions(root, shown), [] if others else regrets(root, sweep)
     except InputError as error:  # one damaged file must not cost the leaderboard of all other runs
         undecided = str(error)
-    return Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed, undecided)
+    made = Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed, undecided)
+    compared = [[(result.point, result.run) for result in setting.results] for setting in made.on_best_rung]
+    return replace(made, beside_best=compare_with_best(compared))
 
 
 def _furthest(settings: Sequence[Setting]) -> list[Setting]:
@@ -168,11 +213,11 @@ def _rank(result: Result) -> tuple[float, float]:
     return -result.metrics["val_accuracy"], result.metrics["val_loss"]
 
 
-def _failures(sweep: SweepRecord, unfinished: Sequence[Point]) -> dict[int, str]:
+def _failures(sweep: SweepRecord, unfinished: Sequence[Point], diverged: Mapping[int, RunDirectory]) -> dict[int, str]:
     """Why points failed, by job, and where the log is.
 
     The reason stands in sweep.json; that of a run which another launcher than ours or a SLURM cluster has run, in its
-    own directory.
+    own directory. A run of a search that diverged may lie in another sweep's directory.
     """
     points = {point.job: point for point in sweep.points}
     of_run = {points[job].fingerprint: reason for job, reason in sweep.failures.items() if job in points}
@@ -180,7 +225,7 @@ def _failures(sweep: SweepRecord, unfinished: Sequence[Point]) -> dict[int, str]
     reasons = {}
     for point in unfinished:
         # Of points that are the same run only the first is run, so its failure is theirs.
-        run = sweep.run_directory(point)
+        run = diverged.get(point.job) or sweep.run_directory(point)
         reason = sweep.failures.get(point.job) or of_run.get(point.fingerprint) or read_failure(run)
         if reason:
             log = log_file(run)

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.files import write_bytes, write_text
+from epochwise.common.paths import find_root, main_root
+from epochwise.common.wording import counted
 from epochwise.report.content import Report, ReportedRun, ReportedSetting
 from epochwise.runs.directory import REPORT
 from epochwise.sweeps.curves import trajectory_curves
-from epochwise.sweeps.leaderboard import Leaderboard
+from epochwise.sweeps.halving import RUNG_KEY
+from epochwise.sweeps.leaderboard import Leaderboard, make_leaderboard
 from epochwise.sweeps.table import as_text, notes, plain, problems, rows
 
 TEXTS = {"leaderboard.csv": "csv", "leaderboard.json": "json", "leaderboard.md": "markdown"}
@@ -24,6 +28,14 @@ def write(leaderboard: Leaderboard) -> None:
         write_report(leaderboard)
     for name, text in texts.items():  # after the pictures, because they say what the pictures show
         write_text(folder / name, text)
+
+
+def write_of_finished_searches(leaderboard: Leaderboard) -> None:
+    """Write the files of the searches that a grid has finished, unless a process works there, which will do so."""
+    for search in leaderboard.finished_searches:
+        with try_lock_directory(main_root(), search.folder) as free:
+            if free:
+                write(make_leaderboard(find_root(), search))
 
 
 def write_report(leaderboard: Leaderboard) -> Path:
@@ -56,6 +68,7 @@ def sweep_report(leaderboard: Leaderboard) -> Report:
         settings=settings,
         notes=notes(leaderboard),
         problems=problems(leaderboard),
+        has_rungs=bool(leaderboard.rungs),
     )
 
 
@@ -68,7 +81,7 @@ def _pictures(leaderboard: Leaderboard) -> list[str]:
     """The names of the pictures that can be drawn of the leaderboard."""
     if not leaderboard.settings:
         return []
-    return [CURVES, HEAT_MAP] if len(leaderboard.keys) == 2 else [CURVES]
+    return [CURVES, HEAT_MAP] if len(leaderboard.keys_on_rung) == 2 else [CURVES]
 
 
 def _holds(folder: Path, texts: dict[str, str]) -> bool:
@@ -81,16 +94,18 @@ def _draw(leaderboard: Leaderboard, names: list[str]) -> None:
         return
     from epochwise.sweeps import pictures  # imports Matplotlib
 
-    folder, keys, validation = leaderboard.sweep.folder, leaderboard.keys, leaderboard.validation
+    folder, validation = leaderboard.sweep.folder, leaderboard.validation
     curves = trajectory_curves(leaderboard)
-    several_seeds = keys and any(len(setting.results) > 1 for setting in leaderboard.settings)
-    seeds = "; of several seeds the best" if several_seeds else ""
+    several_seeds = any(len(setting.results) > 1 for setting in leaderboard.settings)
+    seeds = "; over several seeds mean ± standard deviation" if several_seeds else ""
     left_out = f"; the best {MAX_CURVES} of {len(curves)}" if len(curves) > MAX_CURVES else ""
     heading = f"measured on {validation}; a dot where a run ends{seeds}{left_out}"
     pictures.draw_curves(curves[:MAX_CURVES], folder / CURVES, heading)
     if HEAT_MAP in names:
+        keys, shown = leaderboard.keys_on_rung, leaderboard.on_best_rung
         cells = {
             (plain(setting.parameters[keys[0]]), plain(setting.parameters[keys[1]])): setting.mean("val_accuracy")
-            for setting in leaderboard.settings
+            for setting in shown
         }
-        pictures.draw_heat_map(keys, cells, folder / HEAT_MAP, f"val_accuracy ({validation})")
+        rung = f", after {counted(shown[0].parameters[RUNG_KEY], 'epoch')}" if leaderboard.rungs else ""
+        pictures.draw_heat_map(keys, cells, folder / HEAT_MAP, f"val_accuracy ({validation}{rung})")

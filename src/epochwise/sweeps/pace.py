@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from epochwise.common.errors import InputError
+from epochwise.config.schema import PATIENCE
 from epochwise.pipeline.directories import run_directories
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
@@ -17,7 +18,10 @@ from epochwise.trajectory.identity import PROCESS
 from epochwise.trajectory.remote_states import Store
 
 MAX_RUNS = 20  # of one kind that are looked at, the latest
-SAME_PACE = ("train.epochs", "train.learning_rate", "train.decay_every", "train.decay_factor", "train.cooldown_epochs")
+SAME_PACE = (
+    *("train.epochs", PATIENCE, "train.learning_rate"),
+    *("train.decay_every", "train.decay_factor", "train.cooldown_epochs"),
+)
 
 
 @dataclass(frozen=True)

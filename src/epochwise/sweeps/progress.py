@@ -1,7 +1,7 @@
 """What is printed while a sweep runs: a line for each job that ends, and how far the sweep is."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -12,7 +12,7 @@ from epochwise.common.terminal import Terminal
 from epochwise.common.wording import counted, duration
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.directory import log_file
-from epochwise.sweeps.scheduler import Job, Queue, count_untrained
+from epochwise.sweeps.scheduler import Job, Queue, count_untrained, may_end_early
 
 PROGRESS_INTERVAL = 60.0  # seconds between progress lines when stdout is not a terminal
 
@@ -75,10 +75,11 @@ class SweepProgress:
         reused = sum(record.epochs_reused for record in records)
         untrained = queue.count_untrained()
         seconds = self._seconds_left(records, untrained, len(running) + len(queue.waiting))
-        estimate = "" if seconds is None else f"about {_time_left(seconds)} left · "
+        at_most = _at_most([*running, *queue.waiting])
+        estimate = "" if seconds is None else f"{at_most}about {_time_left(seconds)} left · "
         return (
             f"{estimate}{self.done + self.finished} of {self.total} done · {len(running)} running · "
-            f"{self.failed} failed · epochs: {trained} trained, {reused} reused, {untrained} to train"
+            f"{self.failed} failed · epochs: {trained} trained, {reused} reused, {at_most}{untrained} to train"
         )
 
     def _seconds_left(self, records: Sequence[RunRecord], untrained: int, jobs: int) -> float | None:
@@ -101,14 +102,19 @@ class SweepProgress:
 
 def _plan(jobs: Sequence[Job], finished: int, workers: int) -> str:
     """A sentence on what is going to be run."""
-    total, alone = len(jobs) + finished, sum(job.epochs for job in jobs)
+    total, alone = len(jobs) + finished, sum(job.ends[1] for job in jobs)
     runs = counted(total, "run")
     if not jobs:
         return f"{runs}, already finished"
     untrained, on = count_untrained(jobs), f"on {counted(workers, 'worker')}"
     sharing = f" ({alone} if no epochs were shared)" if alone != untrained else ""
     what = f", {finished} of them already finished; {len(jobs)} to run {on}" if finished else f" {on}"
-    return f"{runs}{what}: {counted(untrained, 'epoch')} to train{sharing}"
+    return f"{runs}{what}: {_at_most(jobs)}{counted(untrained, 'epoch')} to train{sharing}"
+
+
+def _at_most(jobs: Iterable[Job]) -> str:
+    """What stands before a number of epochs or seconds if the patience of a job may spare some of them."""
+    return "at most " if may_end_early(jobs) else ""
 
 
 def _time_left(seconds: float) -> str:

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.errors import RunError
 from epochwise.common.paths import find_root, main_root
+from epochwise.runs.record import FAILED, FINISHED, KILLED
 from epochwise.sweeps import leaderboard_files
 from epochwise.sweeps.halving import RUNG_KEY
 from epochwise.sweeps.leaderboard import Leaderboard, Setting, make_leaderboard
@@ -34,13 +36,19 @@ def publish_if_needed(server: Server, sweep: SweepRecord) -> SweepRecord | None:
 def connect_and_publish(sweep: SweepRecord) -> SweepRecord:
     """Publish the sweep after connecting to MLflow, where runs whose process is gone are ended first.
 
+    A search that MLflow has and that the sweep finishes is published again, with its regret.
     Raises RunError with the reason if MLflow does not take it.
     """
     try:
         server = Server(main_root())
         server.ping()  # otherwise each run whose process is gone would wait for an answer, too
         end_orphans(main_root(), server)
-        return publish_if_needed(server, sweep) or sweep
+        published = publish_if_needed(server, sweep) or sweep
+        for search in make_leaderboard(find_root(), published).finished_searches:
+            with try_lock_directory(main_root(), search.folder) as free:
+                if free and search.published == server.name:
+                    publish_if_needed(server, search)
+        return published
     except Exception as error:  # MLflow raises errors of several libraries
         raise RunError(reason(error)) from error
 
@@ -62,7 +70,7 @@ def sweep_content(leaderboard: Leaderboard) -> SweepContent:
             for result in setting.results
         ],
         superseded=leaderboard.superseded,
-        status="FAILED" if leaderboard.failures else "KILLED" if leaderboard.missing else "FINISHED",
+        status=_status(leaderboard),
         best_setting=best.point.name if best else None,
         metrics=metrics,
         markdown=as_text(leaderboard, "markdown"),
@@ -73,10 +81,16 @@ def sweep_content(leaderboard: Leaderboard) -> SweepContent:
     )
 
 
+def _status(leaderboard: Leaderboard) -> str:
+    if leaderboard.failures:
+        return FAILED
+    return KILLED if leaderboard.missing or leaderboard.sweep.is_broken_off else FINISHED
+
+
 def _tags(leaderboard: Leaderboard, setting: Setting) -> dict[str, str]:
     """What MLflow shows of a search beside the runs of a setting: its rung, and when it was dropped."""
-    rungs = leaderboard.sweep.search.get("rungs", [])
-    if len(rungs) < 2:
+    rungs = leaderboard.rungs
+    if not rungs:
         return {}
     rung, dropped = rungs.index(setting.parameters[RUNG_KEY]) + 1, leaderboard.dropped_at(setting)
     return {RUNG_TAG: f"{rung} of {len(rungs)}", DROPPED_TAG: "not dropped" if dropped is None else str(dropped)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
+from epochwise.config.schema import BEFORE
 from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import now
 
@@ -19,7 +20,7 @@ POINT_TYPES: dict[str, Any] = {  # of the keys that every point in sweep.json ha
 }
 SWEEP_TYPES: dict[str, Any] = {  # of the other keys in sweep.json
     **dict.fromkeys(("id", "command", "experiment", "link", "published", "published_digest"), str),
-    **dict.fromkeys(("validates_on_test", "reuse", "rerun", "mixed"), bool),
+    **dict.fromkeys(("validates_on_test", "reuse", "rerun", "mixed", "search_ended"), bool),
     **{"varied": list, "points": list, "failures": dict, "changed": int, "search": dict},
 }
 
@@ -60,10 +61,16 @@ class SweepRecord:
         0  # when jobs were last begun or failed, in milliseconds since 1970; the latest sweep has the largest
     )
     search: dict[str, Any] = field(default_factory=dict)  # how a search chooses its points, see `search.Search`
+    search_ended: bool = False  # whether the points are all that it chooses; a search that is broken off chooses others
 
     def run_directory(self, point: Point) -> RunDirectory:
         """Where the run of a point is written; the finished run may lie elsewhere, see `directory.finished_runs`."""
         return RunDirectory(self.folder / str(point.job))
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether this is a search that has not come to its end: the same command goes on with it."""
+        return bool(self.search) and not self.search_ended
 
     def unpublished(self) -> "SweepRecord":
         """The record of this sweep when MLflow could not be brought up to date."""
@@ -89,6 +96,7 @@ class SweepRecord:
         content = read_json(path)
         # Until version 0.1 `published_digest` was called `told`, and the time was that of the file.
         optional = {"rerun": False, "mixed": False, "failures": {}, "link": "", "published": "", "search": {}}
+        optional["search_ended"] = False
         optional["changed"] = _time_of_change(path)
         values = _checked(optional | {"published_digest": content.get("told", "")} | content, SWEEP_TYPES, path)
         if not all(job.isdecimal() and isinstance(reason, str) for job, reason in values["failures"].items()):
@@ -104,15 +112,16 @@ def _time_of_change(path: Path) -> int:
 
 
 def _read_point(content: object, needed: set[str], path: Path) -> Point:
-    """A point of sweep.json, which must have the `needed` parameters."""
+    """A point of sweep.json, which must have the `needed` parameters. It has those that are newer, too: see BEFORE."""
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a sweep's record: a point is {content!r}")
     optional = {"fingerprint": None, "data_sha256": None, "refused": "", "bracket": 0}
     point = Point(**_checked(optional | content, POINT_TYPES, path))
-    lacking = sorted(needed - point.parameters.keys())
+    older = {key: value for key, value in BEFORE.items() if key not in point.parameters}
+    lacking = sorted(needed - point.parameters.keys() - older.keys())
     if lacking:
         raise InputError(f"{path}: not a sweep's record: point {point.job} lacks {', '.join(lacking)}")
-    return point
+    return replace(point, parameters=point.parameters | older)
 
 
 def _checked(values: Mapping[str, Any], types: dict[str, Any], path: Path) -> dict[str, Any]:

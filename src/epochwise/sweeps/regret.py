@@ -2,18 +2,25 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from epochwise.common.errors import InputError
 from epochwise.config.schema import OWN_PARAMETERS, parameter_keys
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import RunDirectory
-from epochwise.sweeps.directory import finished_runs, known_sweeps
-from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry, by_setting, probability_of_chance, read_rung
+from epochwise.sweeps.directory import ended_runs, finished_runs, known_sweeps
+from epochwise.sweeps.halving import (
+    RUNG_KEY,
+    Entry,
+    by_setting,
+    dropped_settings,
+    on_rung,
+    probability_of_chance,
+    read_rung,
+)
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.search import GRID, Search, decisions
-from epochwise.trajectory.identity import fingerprint
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,19 @@ def regrets(root: Path, sweep: SweepRecord) -> list[Regret]:
 
 def regret(root: Path, sweep: SweepRecord) -> Regret | None:
     """The regret of a search; None while a setting that did not diverge is not finished on the last rung."""
-    points, decided = _last_rung(sweep), decisions(root, sweep)
-    search = Search.read(sweep)
+    search, points = Search.read(sweep), _last_rung(sweep)
+    decided = decisions(root, sweep) if points else []
     reached = [decision for decision in decided if search and decision.epochs == search.rungs[-1] and decision.ranked]
-    if not points or not reached:
+    if search is None or not reached:
         return None
-    diverged = {key for decision in decided for key in decision.diverged}
-    alive = [point for key, own in by_setting(points).items() if key not in diverged for point in own]
-    finished = finished_runs(root, sweep, alive)
+    ended, diverged = ended_runs(root, sweep, points), {key for decision in decided for key in decision.diverged}
+    alive = [
+        point
+        for key, own in by_setting(points).items()
+        if key not in diverged and not any(point.job in ended.diverged for point in own)
+        for point in own
+    ]
+    finished = [ended.finished[point.job] for point in alive if point.job in ended.finished]
     if len(finished) < len(alive):
         return None
     entries, _ = read_rung(root, sweep, alive)
@@ -64,9 +76,9 @@ def regret(root: Path, sweep: SweepRecord) -> Regret | None:
         winner,
         best,
         probability_of_chance(winner, best),
-        _dropped_at(decided, best.key),
+        dropped_settings(decided, search.rungs[-1]).get(best.key, 0),
         _epochs(finished_runs(root, sweep).values()),
-        _epochs(finished.values()),
+        _epochs(finished),
     )
 
 
@@ -77,23 +89,12 @@ def _last_rung(sweep: SweepRecord) -> list[Point]:
         return []
     points = []
     for number, point in enumerate(point for point in sweep.points if point.parameters[RUNG_KEY] == search.rungs[0]):
-        parameters = point.parameters | {RUNG_KEY: search.rungs[-1]}
-        if point.data_sha256 is None or not parameters.keys() >= set(parameter_keys()) - {
-            OWN_PARAMETERS
-        }:  # of an earlier version
+        lacking = set(parameter_keys()) - {OWN_PARAMETERS} - point.parameters.keys()
+        if point.data_sha256 is None or lacking:  # of an earlier version
             return []
         # A number that no job of the sweep has: these runs lie wherever the grid was run.
-        job, identified = len(sweep.points) + number, fingerprint(parameters, point.data_sha256)
-        points.append(replace(point, job=job, parameters=parameters, fingerprint=identified))
+        points.append(on_rung(point, search.rungs[-1], len(sweep.points) + number))
     return points
-
-
-def _dropped_at(decided: Iterable[Decision], key: str) -> int:
-    for decision in decided:
-        on_rung = {entry.key for entry in decision.ranked}
-        if key in on_rung and key not in decision.promoted:
-            return decision.epochs
-    return 0
 
 
 def _epochs(runs: Iterable[RunDirectory]) -> int:

@@ -4,12 +4,16 @@ import bisect
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from epochwise.config.schema import PATIENCE
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.record import Point
+from epochwise.trajectory.ending import possible_ends
 from epochwise.trajectory.identity import segments, trajectory_key
 from epochwise.trajectory.remote_states import Store, all_kept_epochs, kept_epochs
+from epochwise.trajectory.states import ends_in_store
 
 Epochs = set[tuple[str, int]]  # a trajectory's key, and an epoch
 Rank = tuple[bool, int, int]  # whether a job trains, minus its epochs to train, its number: the lowest comes first
@@ -23,16 +27,23 @@ class Job:
     name: str
     run: RunDirectory
     threads: int
-    epochs: int
+    epochs: int  # at most, if it has a patience
     segments: list[tuple[str, int]]  # the key and the last epoch of each, see `trajectory.identity.segments`
     store: Store | None
+    patience: int | None = None
 
     @staticmethod
     def of(point: Point, run: RunDirectory, store: Store | None) -> "Job":
         """The job of a point whose data is prepared."""
         threads, epochs = point.parameters["train.threads"], point.parameters["train.epochs"]
         parts = _keys(point.parameters, str(point.data_sha256)) if store else [(f"job {point.job}", epochs)]
-        return Job(point.job, point.name, run, threads, epochs, parts, store)
+        return Job(point.job, point.name, run, threads, epochs, parts, store, point.parameters[PATIENCE])
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The first and the last epoch with which the run may end, as far as the states in the store tell."""
+        key, last = self.segments[-1]
+        return _ends(key, last, self.patience, self.store)
 
 
 def distinct(points: Sequence[Point]) -> list[Point]:
@@ -42,31 +53,44 @@ def distinct(points: Sequence[Point]) -> list[Point]:
 
 
 def untrained(job: Job) -> Epochs:
-    """The epochs that are to be trained for `job`, because the store has no state that is as far."""
-    return _untrained(job.segments, job.store)
+    """The epochs that are to be trained for `job`, because the store has no state that is as far.
+
+    Of a run with a patience these are the most that there may be.
+    """
+    return _untrained(job.segments, job.patience, job.store)
+
+
+def surely_untrained(job: Job) -> Epochs:
+    """Those of the `untrained` epochs of a job that its patience cannot spare."""
+    first, _ = job.ends
+    return {(key, epoch) for key, epoch in untrained(job) if epoch <= first}
 
 
 def count_untrained(jobs: Iterable[Job], kept: "_Kept | None" = None) -> int:
-    """How many epochs are to be trained for all of `jobs`. An epoch that several jobs need counts once."""
+    """How many epochs are to be trained for all of `jobs`, at most. An epoch that several jobs need counts once."""
     epochs, kept = Epochs(), kept or _Kept(whole=True)
     for job in jobs:
-        epochs |= _untrained(job.segments, job.store, kept)
+        epochs |= _untrained(job.segments, job.patience, job.store, kept)
     return len(epochs)
 
 
 def epochs_to_train(parameters: Mapping[str, Any], data_sha256: str, store: Store | None) -> int:
-    """How many epochs are to be trained for one run."""
+    """How many epochs are to be trained for one run, at most."""
     return len(missing_epochs(parameters, data_sha256, store))
 
 
 def missing_epochs(parameters: Mapping[str, Any], data_sha256: str, store: Store | None) -> Epochs:
     """The epochs of one run that come after the newest state in the store; all without one."""
-    return _untrained(_keys(parameters, data_sha256), store)
+    return _untrained(_keys(parameters, data_sha256), parameters[PATIENCE], store)
 
 
-def own_epochs(jobs: Iterable[Job]) -> dict[int, int]:
-    """How many epochs each of `jobs` trains, by number, if those with the most to train come first."""
-    needed = {job.number: untrained(job) for job in jobs}
+def may_end_early(jobs: Iterable[Job]) -> bool:
+    """Whether a job may train fewer epochs than are `untrained`, for its patience may come to an end."""
+    return any(job.ends[0] < job.ends[1] for job in jobs)
+
+
+def own_epochs(needed: Mapping[int, Epochs]) -> dict[int, int]:
+    """How many of the epochs that each job needs, by its number, it trains if those that need the most come first."""
     trained, own = Epochs(), {}
     for number in sorted(needed, key=lambda number: (-len(needed[number]), number)):
         own[number] = len(needed[number] - trained)
@@ -188,12 +212,13 @@ class _Group:
             return (False, 0, number) if threads is None or self.ready[number].threads in threads else None
         kept = kept or _Kept()
         in_training: Epochs = set()
-        in_training = in_training.union(*(_untrained(job.segments, job.store, kept) for job in self.running.values()))
+        for job in self.running.values():
+            in_training |= _untrained(job.segments, job.patience, job.store, kept)
         ranks = []
         for job in self.waiting.values():
             if threads is not None and job.threads not in threads:
                 continue
-            needed = _untrained(job.segments, job.store, kept)
+            needed = _untrained(job.segments, job.patience, job.store, kept)
             if not needed:
                 self.ready[job.number] = job
             if not needed & in_training:
@@ -208,6 +233,11 @@ def _group(job: Job) -> str:
 
 def _keys(parameters: Mapping[str, Any], data_sha256: str) -> list[tuple[str, int]]:
     return [(trajectory_key(segment.identity), segment.last) for segment in segments(parameters, data_sha256)]
+
+
+def _ends(key: str, last: int, patience: int | None, store: Store | None) -> tuple[int, int]:
+    """The first and the last epoch with which a run on a trajectory may end. States with an URL are not read for it."""
+    return ends_in_store(store, key, last, patience) if isinstance(store, Path) else possible_ends([], last, patience)
 
 
 class _Kept:
@@ -232,16 +262,19 @@ class _Kept:
         return epochs[position - 1] if position else 0
 
 
-def _untrained(parts: list[tuple[str, int]], store: Store | None, kept: _Kept | None = None) -> Epochs:
+def _untrained(
+    parts: list[tuple[str, int]], patience: int | None, store: Store | None, kept: _Kept | None = None
+) -> Epochs:
     """The epochs of segments, each given by its key and last epoch, that come after the newest state in the store.
 
-    A state of a later segment replaces all segments before it. Of several calls with the same `kept`, each trajectory
-    is looked up once.
+    A state of a later segment replaces all segments before it. A run with a patience has one segment only. Of several
+    calls with the same `kept`, each trajectory is looked up once.
     """
     kept = kept or _Kept()
     needed: Epochs = set()
     first = 1
-    for key, last in parts:
+    for key, latest in parts:
+        _, last = _ends(key, latest, patience, store)
         newest = kept.newest(store, key, last) if store else 0
         if newest >= first:
             needed.clear()

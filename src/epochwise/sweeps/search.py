@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from omegaconf import DictConfig
 
 from epochwise.common.errors import InputError
+from epochwise.config.schema import PATIENCE
 from epochwise.sweeps.grid import grid_jobs, make_points
 from epochwise.sweeps.halving import RUNG_KEY, Decision, by_setting, decide, kept, read_rung, unfinished
 from epochwise.sweeps.record import Point, SweepRecord
@@ -103,6 +104,7 @@ def search_of_grid(settings: DictConfig, points: Sequence[Point]) -> Search:
             f"hydra/sweeper=halving needs rungs: several values of {RUNG_KEY}, such as {RUNG_KEY}=1,3,9; "
             f"got {RUNG_KEY}={rungs[0]}"
         )
+    _refuse_patience(rungs, points)
     return Search(GRID, rungs, eta, keep_ties, _digest([point.fingerprint or point.overrides for point in points]))
 
 
@@ -113,9 +115,21 @@ def search_of_samples(settings: DictConfig, space: Space, draws: Draws, first: S
     the halving is wrong.
     """
     eta, keep_ties = _halving_settings(settings)
+    _refuse_patience(space.rungs, first, [one.key.lstrip("+") for one in space.ranges])
     known = [point.fingerprint or point.overrides for point in first]
     searched = _digest([asdict(space), asdict(draws), import_optuna().__version__, known])
     return Search(draws.sampler, space.rungs, eta, keep_ties, searched)
+
+
+def _refuse_patience(rungs: Sequence[int], points: Sequence[Point], drawn: Sequence[str] = ()) -> None:
+    """Raise InputError if runs may end before their rung: then those on one rung would not be equally long."""
+    given = {point.parameters[PATIENCE] for point in points} - {None}
+    if len(rungs) > 1 and (given or PATIENCE in drawn):
+        value = "a range" if PATIENCE in drawn else ",".join(map(str, sorted(given)))
+        raise InputError(
+            f"{PATIENCE}={value}: must be null where {RUNG_KEY}={','.join(map(str, rungs))} are rungs, at which bad "
+            "settings are dropped; a plain grid, or a search with one number of epochs, can have a patience"
+        )
 
 
 def _halving_settings(settings: DictConfig) -> tuple[int, bool]:
@@ -213,7 +227,7 @@ def run_search(root: Path, folder: Path, proposer: Proposer, launch: Callable[[l
     search = Search.read(sweep)
     if search is None:
         raise InputError(f"{folder}: holds no search; start it again")
-    skipped: list[Point] = []
+    skipped, batch = list[Point](), list[Point]()
     for batch in batches(root, sweep, search, proposer):
         before = SweepRecord.read(folder)
         changed = with_batch(before, batch)
@@ -224,3 +238,5 @@ def run_search(root: Path, folder: Path, proposer: Proposer, launch: Callable[[l
             launch(batch)
     if skipped:
         launch(skipped)
+    if not unfinished(root, sweep, batch):
+        replace(SweepRecord.read(folder), search_ended=True).write()

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 from epochwise.common.wording import counted, listed
-from epochwise.evaluation.paired_test import LEVEL
+from epochwise.evaluation.paired_test import LEVEL, name_of_test
 from epochwise.report.charts import shown
 from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.regret import Regret
 from epochwise.sweeps.search import Search
-
-TEST = "McNemar's exact test"
 
 
 def decision_notes(sweep: SweepRecord, decided: Sequence[Decision]) -> list[str]:
@@ -41,7 +39,7 @@ def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) ->
     named = {entry.key: setting_name(sweep, entry) for entry in decision.ranked}
     if decision.ties:
         ties = [f"{named[key]} (p = {chance:.2f})" for key, chance in decision.ties.items()]
-        rule = f"{TEST}, p of {LEVEL:g} or more"
+        rule = f"{name_of_test(len(decision.ranked[0].points))}, p of {LEVEL:g} or more"
         text += f", and {len(ties)} more within chance of the last of these ({rule}): {listed(ties, separator='; ')}"
     if decision.diverged:
         text += f"; {len(decision.diverged)} diverged"
@@ -65,11 +63,12 @@ def _regret(regret: Regret) -> str:
     dropped = f"dropped after {counted(regret.dropped_at, 'epoch')}" if regret.dropped_at else "not dropped"
     return (
         f"{cost}, and missed {best} ({dropped}): val_accuracy {regret.best.val_accuracy:.4f} after {last}, "
-        f"its winner {winner} has {less:.4f} less{_chance(regret.chance)}"
+        f"its winner {winner} has {less:.4f} less{_chance(regret)}"
     )
 
 
-def _chance(chance: float | None) -> str:
-    if chance is None:
+def _chance(regret: Regret) -> str:
+    if regret.chance is None:
         return ""
-    return f", {'within' if chance >= LEVEL else 'more than'} chance (p = {chance:.2g}, {TEST})"
+    within, test = regret.chance >= LEVEL, name_of_test(len(regret.winner.points))
+    return f", {'within' if within else 'more than'} chance (p = {regret.chance:.2g}, {test})"

@@ -20,7 +20,7 @@ from epochwise.sweeps.directory import failure_file, finished_runs, read_failure
 from epochwise.sweeps.executor import SweepExecutor
 from epochwise.sweeps.progress import SweepProgress
 from epochwise.sweeps.record import SweepRecord
-from epochwise.sweeps.scheduler import Job, Queue, own_epochs
+from epochwise.sweeps.scheduler import Job, Queue, own_epochs, untrained
 from epochwise.sweeps.slurm import ENDED, Slurm
 from epochwise.trajectory.identity import PROCESS
 
@@ -94,7 +94,7 @@ class SlurmExecutor(SweepExecutor):
         for job in sorted(jobs, key=lambda job: (-job.epochs, job.number)):
             failure_file(job.run).unlink(missing_ok=True)
             trajectories.setdefault((job.threads, job.segments[0][0]), []).append(job)
-        epochs, submitted = own_epochs(jobs), dict[int, Element]()
+        epochs, submitted = own_epochs({job.number: untrained(job) for job in jobs}), dict[int, Element]()
         most = self.slurm.max_array() if jobs else 1
         for threads in sorted({threads for threads, _ in trajectories}):
             ordered = [group for (number, _), group in trajectories.items() if number == threads]

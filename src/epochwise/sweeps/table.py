@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import statistics
 
 from omegaconf import OmegaConf
 
 from epochwise.common.paths import display_path, main_root
 from epochwise.common.tables import as_csv, as_json, as_markdown, print_table
 from epochwise.common.terminal import Terminal
-from epochwise.common.wording import counted
+from epochwise.common.wording import counted, listed, span
 from epochwise.config.params_file import read_params
+from epochwise.evaluation.paired_test import LEVEL, name_of_test
 from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
+from epochwise.sweeps.halving import RUNG_KEY
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
 from epochwise.sweeps.search_notes import decision_notes, regret_notes
 from epochwise.tracking.address import how_to_show, is_remote
@@ -25,14 +28,14 @@ DISPENSABLE = ("val_loss", "trained", "reused", "best epoch", "time", "run", "n"
 SHORT_ID = 8  # characters of a run's id in the table
 
 
-def as_text(leaderboard: Leaderboard, form: str) -> str:
-    """The leaderboard as markdown, csv or json."""
-    return {"markdown": _markdown, "csv": _csv, "json": _json}[form](leaderboard)
+def as_text(leaderboard: Leaderboard, form: str, seeds: bool = False) -> str:
+    """The leaderboard as markdown, csv or json. With `seeds` the runs of each setting stand below it."""
+    return {"markdown": _markdown, "csv": _csv, "json": _json}[form](leaderboard, seeds)
 
 
 def digest(leaderboard: Leaderboard) -> str:
     """SHA-256 over all that the leaderboard says. It shows whether MLflow has this leaderboard or an earlier one."""
-    return hashlib.sha256(_json(leaderboard).encode()).hexdigest()
+    return hashlib.sha256("\n".join([as_text(leaderboard, "json"), *footer(leaderboard)]).encode()).hexdigest()
 
 
 def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
@@ -41,8 +44,8 @@ def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
     for rank, setting in enumerate(leaderboard.settings, 1):
         row: dict[str, object] = {"rank": rank}
         row |= {key: plain(setting.parameters.get(key, "")) for key in leaderboard.keys}
-        row |= {"epochs": setting.parameters["train.epochs"], "n": len(setting.results)}
-        row |= {"dropped_at": leaderboard.dropped_at(setting)} if _has_rungs(leaderboard) else {}
+        row |= {"epochs": _mean_epochs(setting), "n": len(setting.results)}
+        row |= {"dropped_at": leaderboard.dropped_at(setting)} if leaderboard.rungs else {}
         for metric in METRICS:
             row |= {metric: setting.mean(metric), f"{metric}_sd": setting.deviation(metric)}
         row |= {cost: _sum(setting, cost) for cost in COSTS}
@@ -50,30 +53,53 @@ def rows(leaderboard: Leaderboard) -> list[dict[str, object]]:
     return made
 
 
-def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Heads and lines of the table for people."""
+def rows_of_runs(setting: Setting) -> list[dict[str, object]]:
+    """A row for each run of a setting in full precision, best first: what sets it apart from the others, and costs."""
+    return [
+        {"seed": result.point.parameters["seed"], "epochs": result.record.epochs}
+        | {metric: result.metrics[metric] for metric in METRICS}
+        | {cost: getattr(result.record, cost) for cost in COSTS}
+        | {"run": result.record.run_id}
+        for result in setting.results
+    ]
+
+
+def cells(leaderboard: Leaderboard, unfolded: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Heads and lines of the table for people; if it is `unfolded`, the runs of each setting stand below it."""
     seeds = "seed" in leaderboard.sweep.varied
-    epochs = "train.epochs" not in leaderboard.keys
-    heads = ["", *map(short, leaderboard.keys), *["epochs"] * epochs, *["n"] * seeds]
-    dropped = _has_rungs(leaderboard)
+    epochs = leaderboard.shows_epochs
+    heads = ["", *_heads_of_keys(leaderboard), *["epochs"] * epochs, *["n"] * seeds, *["seed"] * unfolded]
+    dropped = bool(leaderboard.rungs)
     heads += ["dropped at"] * dropped
     heads += ["val_accuracy", "val_loss", "best epoch", "test_accuracy", "trained", "reused", "time", "run"]
     lines = []
     for rank, setting in enumerate(leaderboard.settings, 1):
         line = [str(rank), *(str(plain(setting.parameters.get(key, ""))) for key in leaderboard.keys)]
-        line += [str(setting.parameters["train.epochs"])] * epochs + [str(len(setting.results))] * seeds
+        line += [span(setting.epochs)] * epochs + [str(len(setting.results))] * seeds
+        several = len(setting.results) > 1
+        line += ["" if several else str(setting.results[0].point.parameters["seed"])] * unfolded
         line += [str(leaderboard.dropped_at(setting) or "")] * dropped
         line += [_mean(setting, "val_accuracy", 4), _mean(setting, "val_loss", 4)]
         line += [_mean(setting, "best_epoch", 1 if seeds else 0), _mean(setting, "test_accuracy", 4)]
         trained, reused, seconds = (_sum(setting, cost) for cost in COSTS[:3])
         lines.append([*line, str(trained), str(reused), f"{seconds:.0f} s", _median_id(setting)])
+        for result in setting.results if unfolded and several else ():
+            line = ["", *[""] * len(leaderboard.keys), *[str(result.record.epochs)] * epochs, *[""] * seeds]
+            line += [str(result.point.parameters["seed"]), *[""] * dropped]
+            line += [f"{result.metrics[name]:.4f}" for name in ("val_accuracy", "val_loss")]
+            line += [str(result.metrics["best_epoch"]), f"{result.metrics['test_accuracy']:.4f}"]
+            trained, reused, seconds = (getattr(result.record, cost) for cost in COSTS[:3])
+            lines.append([*line, str(trained), str(reused), f"{seconds:.0f} s", result.record.run_id[:SHORT_ID]])
     return heads, lines
 
 
 def notes(leaderboard: Leaderboard) -> list[str]:
-    """How the settings are ranked, what their runs cost, and which points are the same run."""
-    lines = [*_ranking(leaderboard), *_over_seeds(leaderboard), _cost(leaderboard)] if leaderboard.settings else []
+    """How the settings are ranked and compared, what their runs cost, and which points are the same run."""
+    lines = []
+    if leaderboard.settings:
+        lines = [*_ranking(leaderboard), *_early_ends(leaderboard), *_over_seeds(leaderboard), _cost(leaderboard)]
     lines += _processors(leaderboard) if leaderboard.sweep.mixed else []
+    lines += _beside_best(leaderboard)
     lines += decision_notes(leaderboard.sweep, leaderboard.decisions) + regret_notes(leaderboard.regrets)
     return lines + _same_runs(leaderboard)
 
@@ -85,6 +111,8 @@ def problems(leaderboard: Leaderboard) -> list[str]:
         lines.append(f"which settings went on is not shown: {leaderboard.undecided}")
     if leaderboard.missing:
         lines.append(f"not run yet: {'; '.join(leaderboard.missing)}; the same command runs what is missing")
+    if leaderboard.sweep.is_broken_off:
+        lines.append("the search is not finished, so a better setting may follow; the same command goes on with it")
     return lines
 
 
@@ -98,11 +126,11 @@ def footer(leaderboard: Leaderboard) -> list[str]:
     return lines
 
 
-def print_leaderboard(leaderboard: Leaderboard) -> None:
-    """Print the table, its footer, where its files are and the links to the runs."""
+def print_leaderboard(leaderboard: Leaderboard, seeds: bool = False) -> None:
+    """Print the table, its footer, where its files are and the links to the runs. `seeds` as for `as_text`."""
     console = Terminal()
     title = f"sweep {leaderboard.sweep.id}"
-    left_out = print_table(*cells(leaderboard), DISPENSABLE, console, title) if leaderboard.settings else []
+    left_out = print_table(*cells(leaderboard, seeds), DISPENSABLE, console, title) if leaderboard.settings else []
     sweep, lines = leaderboard.sweep, [*_left_out(left_out), *footer(leaderboard), *_other_data(leaderboard)]
     if not leaderboard.several:
         lines.append(f"files {display_path(sweep.folder)}")
@@ -125,24 +153,36 @@ def short(key: str) -> str:
     return key.split(".")[-1]
 
 
-def _markdown(leaderboard: Leaderboard) -> str:
+def _markdown(leaderboard: Leaderboard, seeds: bool) -> str:
     below = "".join(f"\n{line}\n" for line in footer(leaderboard))
-    return as_markdown(*cells(leaderboard)) + below
+    return as_markdown(*cells(leaderboard, seeds)) + below
 
 
-def _csv(leaderboard: Leaderboard) -> str:
-    run_ids = [{"runs": " ".join(_run_ids(setting))} for setting in leaderboard.settings]
-    made = [row | ids for row, ids in zip(rows(leaderboard), run_ids, strict=True)]
+def _csv(leaderboard: Leaderboard, seeds: bool) -> str:
+    """A line for each setting; with `seeds` one for each run below it, which has a seed."""
+    made = []
+    for row, setting in zip(rows(leaderboard), leaderboard.settings, strict=True):
+        made.append(row | ({"seed": ""} if seeds else {}) | {"runs": " ".join(_run_ids(setting))})
+        for own in rows_of_runs(setting) if seeds else ():
+            values = {key: value for key, value in own.items() if key != "run"}
+            no_deviation = {key: None for key in row if key.endswith("_sd")}
+            made.append(row | no_deviation | {"n": 1, "runs": own["run"]} | values)
     return as_csv(made, list(made[0]) if made else ["rank"])
 
 
-def _json(leaderboard: Leaderboard) -> str:
+def _json(leaderboard: Leaderboard, seeds: bool) -> str:
+    made = rows(leaderboard)
+    for row, setting in zip(made, leaderboard.settings, strict=True):
+        row |= {"seeds": rows_of_runs(setting)} if seeds else {}
     content: dict[str, object] = {
         "sweep": leaderboard.sweep.id,
         "validation": leaderboard.validation,
-        "rows": rows(leaderboard),
+        "rows": made,
     }
-    content |= {"failed": dict(leaderboard.failures), "not_run": leaderboard.missing}
+    beside = leaderboard.beside_best
+    content |= {"beside_best": {"p_values": beside.p_values, "not_compared": beside.not_compared}}
+    content |= {"notes": notes(leaderboard), "failed": dict(leaderboard.failures), "not_run": leaderboard.missing}
+    content |= {"search_ended": leaderboard.sweep.search_ended} if leaderboard.sweep.search else {}
     return as_json(content)
 
 
@@ -165,7 +205,7 @@ def _other_data(leaderboard: Leaderboard) -> list[str]:
 
 
 def _ranking(leaderboard: Leaderboard) -> list[str]:
-    first = "the rung that was reached, then by " if _has_rungs(leaderboard) else ""
+    first = "the rung that was reached, then by " if leaderboard.rungs else ""
     if leaderboard.sweep.validates_on_test:
         lines = [
             f"ranked by {first}val_accuracy on the test set, which is validation here: not fit for choosing a setting"
@@ -177,8 +217,24 @@ def _ranking(leaderboard: Leaderboard) -> list[str]:
     return lines
 
 
-def _has_rungs(leaderboard: Leaderboard) -> bool:
-    return len(leaderboard.sweep.search.get("rungs", [])) > 1
+def _heads_of_keys(leaderboard: Leaderboard) -> list[str]:
+    """The heads of what sets settings apart; `train.epochs` whole beside a column with the epochs that there were."""
+    return [key if key == "train.epochs" and leaderboard.shows_epochs else short(key) for key in leaderboard.keys]
+
+
+def _mean_epochs(setting: Setting) -> float:
+    """How many epochs its runs consist of; a whole number unless their patience has ended them after different ones."""
+    return setting.epochs[0] if len(set(setting.epochs)) == 1 else statistics.fmean(setting.epochs)
+
+
+def _early_ends(leaderboard: Leaderboard) -> list[str]:
+    """How many runs their patience has ended."""
+    early = leaderboard.ended_early
+    if not early:
+        return []
+    measured = ", measured on the test set," if leaderboard.sweep.validates_on_test else ""
+    share = f"{len(early)} of {counted(len(leaderboard.results), 'run')}"
+    return [f"{share} ended before train.epochs, for val_accuracy{measured} had not risen for train.patience epochs"]
 
 
 def _over_seeds(leaderboard: Leaderboard) -> list[str]:
@@ -188,6 +244,36 @@ def _over_seeds(leaderboard: Leaderboard) -> list[str]:
         "over the n seeds of a setting: metrics are mean ± standard deviation; trained, reused and time are sums; "
         "run is the one with the median val_accuracy"
     ]
+
+
+def _beside_best(leaderboard: Leaderboard) -> list[str]:
+    """Which settings cannot be told apart from the best one, in a line; none if there is no other setting."""
+    found, best = leaderboard.beside_best, leaderboard.settings[:1]
+    if not found.p_values and not found.not_compared:
+        return []
+    test, alike = name_of_test(len(best[0].results)), found.within_chance
+    reached = f" of this rung ({counted(best[0].parameters[RUNG_KEY], 'epoch')})" if leaderboard.rungs else ""
+    others = f"{counted(len(found.p_values), 'other setting')}{reached}"
+    parts = []
+    if alike:
+        named = listed((f"{_named(leaderboard, rank)} (p = {p:.2f})" for rank, p in alike.items()), separator="; ")
+        rule = f"{test}, p of {LEVEL:g} or more"
+        parts.append(f"{len(alike)} of {others} cannot be told apart from the best one ({rule}): {named}")
+    elif found.p_values:
+        parts.append(f"the best setting differs from {others} by more than chance ({test}, p below {LEVEL:g})")
+    for reason in dict.fromkeys(found.not_compared.values()):
+        ranks = [rank for rank, why in found.not_compared.items() if why == reason]
+        named = listed((_named(leaderboard, rank) for rank in ranks), separator="; ")
+        parts.append(f"not compared with the best one ({reason}): {named}")
+    if found.left_out:
+        parts.append(f"{counted(found.left_out, 'setting')} further below were not compared")
+    return ["; ".join(parts)]
+
+
+def _named(leaderboard: Leaderboard, rank: int) -> str:
+    """What sets a setting apart from the others that it is compared with: `dense_dropout=0.5 learning_rate=0.001`."""
+    values = leaderboard.settings[rank - 1].parameters
+    return " ".join(f"{short(key)}={plain(values.get(key, ''))}" for key in leaderboard.keys_on_rung)
 
 
 def _cost(leaderboard: Leaderboard) -> str:

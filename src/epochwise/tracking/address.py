@@ -1,6 +1,7 @@
 """The tracking server's address: MLFLOW_TRACKING_URI, or the project's own database. Nothing here imports MLflow."""
 
 import os
+import shlex
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -84,7 +85,9 @@ def how_to_show(root: Path) -> str:
     if is_local(root):
         return "make ui"
     shown = server_name(root)
-    return f"{VARIABLE}={shown} make ui" if shown == tracking_uri(root) else f"make ui, with {VARIABLE} as it is now"
+    if shown != tracking_uri(root):
+        return f"make ui, with {VARIABLE} as it is now"
+    return f"{VARIABLE}={shlex.quote(shown)} make ui"
 
 
 def _given() -> str:

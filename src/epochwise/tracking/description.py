@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from epochwise.common.files import file_digest
-from epochwise.config.schema import OWN_PARAMETERS, parameters
+from epochwise.config.schema import OWN_PARAMETERS, PATIENCE, parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.runs.lineage import Lineage
 from epochwise.tracking.server import DESCRIPTION_TAG
@@ -38,7 +38,7 @@ def describe_run(cfg: DictConfig, lineage: Lineage, data: PreparedData, sweep_id
         "params": {
             key: value
             for key, value in parameters(cfg).items()
-            if key in ALWAYS_SHOWN or key in varied or key.startswith(OWN_PARAMETERS)
+            if key in ALWAYS_SHOWN or key in varied or key.startswith(OWN_PARAMETERS) or _ends_early(key, value)
         },
         "tags": _origin_tags(lineage, sweep_id)
         | {"mlflow.user": _user()}
@@ -57,11 +57,18 @@ def describe_run(cfg: DictConfig, lineage: Lineage, data: PreparedData, sweep_id
     }
 
 
+def _ends_early(key: str, value: object) -> bool:
+    """Whether this is the parameter that may end the run before `train.epochs`, and does not leave it alone."""
+    return key == PATIENCE and value is not None
+
+
 def _description(cfg: DictConfig, lineage: Lineage, data: PreparedData) -> str:
     """What the run's page says first: what was trained on what, and the command that makes the run again."""
     varied = " ".join(f"`{override}`" for override in lineage.overrides) or "the parameters of params.yaml"
     images = f"{data.meta.train_images} images of {cfg.prepare.source}"
-    return f"{cfg.train.epochs} epochs on {images}: {varied}.\n\nTo train it again:\n\n```\n{lineage.reproduce}\n```"
+    at_most = "" if parameters(cfg)[PATIENCE] is None else "At most "
+    what = f"{at_most}{cfg.train.epochs} epochs on {images}: {varied}."
+    return f"{what}\n\nTo train it again:\n\n```\n{lineage.reproduce}\n```"
 
 
 def _origin_tags(lineage: Lineage, sweep_id: str) -> dict[str, str]:

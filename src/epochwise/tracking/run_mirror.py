@@ -11,6 +11,7 @@ from pathlib import Path
 
 from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.files import file_digest, write_bytes
+from epochwise.config.schema import PATIENCE, parameters
 from epochwise.evaluation.file_names import EVALUATION_FILES
 from epochwise.report.content import report_of_run
 from epochwise.runs.directory import REPORT, RunDirectory
@@ -21,6 +22,7 @@ from epochwise.training.history import METRICS, History, summarize
 from epochwise.training.learning_rate import learning_rate
 
 FILES_TAG = "files"  # its value is JSON: the sha256 of each artifact by its path
+ENDED_EARLY_TAG = "ended_early"  # of a run that its patience has ended before `train.epochs`
 EVALUATION = "evaluation"  # the artifact folder with what evaluate has written
 # MLflow's comparison of runs opens with the metric that was logged first.
 EPOCH_METRICS = ("val_accuracy", *(name for name in METRICS if name != "val_accuracy"))
@@ -133,6 +135,8 @@ class RunMirror:
         if history:
             metrics |= {name: value for name, value in summarize(history).items() if name.startswith("best_")}
         tags = {name: value for name in HASHES if (value := getattr(record, name))}
+        if record.status == FINISHED and self._ended_early(len(history)):
+            tags[ENDED_EARLY_TAG] = f"after epoch {len(history)}"
         if record.failure:
             tags["failure"] = record.failure[:LONGEST_FAILURE]
         new_metrics = [(name, value, 0) for name, value in metrics.items() if before.get(name) != value]
@@ -143,6 +147,11 @@ class RunMirror:
         self._log_files(run_id, record, bool(scores), first, json.loads(known.get(FILES_TAG, "{}")))
         if run is None or (run.info.status, run.info.end_time) != (record.status, record.ended):
             self.server.client.set_terminated(run_id, record.status, record.ended)
+
+    def _ended_early(self, epochs: int) -> bool:
+        """Whether the run's patience has ended it after so many epochs, before `train.epochs`."""
+        values = parameters(self.run.read_config())
+        return values[PATIENCE] is not None and epochs < values["train.epochs"]
 
     def _log_files(
         self, run_id: str, record: RunRecord, evaluated: bool, first: list[Metric] | None, logged: dict[str, str]

@@ -1,4 +1,4 @@
-"""What identifies a training: everything that decides it but its length, and the hashes over that."""
+"""What identifies a training: everything that decides it but where it ends, and the hashes over that."""
 
 import functools
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from epochwise.common.errors import RunError
 from epochwise.common.files import file_digest
 from epochwise.common.paths import find_root
-from epochwise.config.schema import NETWORK, OWN_PARAMETERS
+from epochwise.config.schema import NETWORK, OWN_PARAMETERS, PATIENCE
 from epochwise.training.network_source import NetworkSource, is_own, read_source
 
 Identity = dict[str, Any]
@@ -30,10 +30,14 @@ KERNEL_VARIABLES = (  # environment variables by which TensorFlow chooses kernel
 
 
 class Segment(NamedTuple):
-    """A part of a training with one identity: all epochs up to and including `last` that no earlier segment has."""
+    """A part of a training with one identity: all epochs up to and including `last` that no earlier segment has.
+
+    A run with `patience` may end before `last`, see `ending.last_epoch`. Then it has no other segment.
+    """
 
     identity: Identity
     last: int
+    patience: int | None = None
 
 
 def segments(parameters: Mapping[str, Any], data_sha256: str) -> list[Segment]:
@@ -44,7 +48,7 @@ def segments(parameters: Mapping[str, Any], data_sha256: str) -> list[Segment]:
     shared, epochs = _shared_identity(parameters, data_sha256), parameters["train.epochs"]
     cooldown = parameters["train.cooldown_epochs"]
     if not cooldown:
-        return [Segment(shared, epochs)]
+        return [Segment(shared, epochs, parameters[PATIENCE])]
     length = {"train.epochs": epochs, "train.cooldown_epochs": cooldown}
     own = Segment(shared | {"parameters": shared["parameters"] | length}, epochs)
     return [Segment(shared, epochs - cooldown), own] if epochs > cooldown else [own]
@@ -56,23 +60,28 @@ def trajectory_key(identity: Identity) -> str:
 
 
 def fingerprint(parameters: Mapping[str, Any], data_sha256: str) -> str:
-    """SHA-256 that identifies a run: its trajectory and its number of epochs."""
-    trajectory = trajectory_key(segments(parameters, data_sha256)[-1].identity)
-    return _of_length(trajectory, parameters["train.epochs"])
+    """SHA-256 that identifies a run: its trajectory, its number of epochs and its patience.
+
+    No patience is left out, so that runs which are older than this parameter keep their fingerprints.
+    """
+    segment = segments(parameters, data_sha256)[-1]
+    return _with_end(segment.identity, segment.last, segment.patience)
 
 
 def mixed_fingerprint(parameters: Mapping[str, Any], data_sha256: str) -> str:
     """SHA-256 that identifies a run on whatever processor: the last bits of its result depend on that."""
-    return mixed_fingerprint_of(segments(parameters, data_sha256)[-1].identity, parameters["train.epochs"])
+    segment = segments(parameters, data_sha256)[-1]
+    return mixed_fingerprint_of(segment.identity, segment.last, segment.patience)
 
 
-def mixed_fingerprint_of(identity: Identity, epochs: int) -> str:
-    """What `mixed_fingerprint` is of a run with this identity, as its run.json has it."""
-    return _of_length(trajectory_key({key: identity[key] for key in identity if key not in OF_A_HOST}), epochs)
+def mixed_fingerprint_of(identity: Identity, epochs: int, patience: int | None) -> str:
+    """What `mixed_fingerprint` is of a run with this identity, at most so many epochs and this patience."""
+    return _with_end({key: identity[key] for key in identity if key not in OF_A_HOST}, epochs, patience)
 
 
-def _of_length(trajectory: str, epochs: int) -> str:
-    return trajectory_key({"trajectory": trajectory, "epochs": epochs})
+def _with_end(identity: Identity, epochs: int, patience: int | None) -> str:
+    end = {"epochs": epochs} | ({} if patience is None else {"patience": patience})
+    return trajectory_key({"trajectory": trajectory_key(identity)} | end)
 
 
 def identify_by(ask: Callable[[], Mapping[str, dict[str, str]]]) -> None:
@@ -124,7 +133,7 @@ def network_code(network: str) -> dict[str, str]:
 
 def _shared_identity(parameters: Mapping[str, Any], data_sha256: str) -> Identity:
     deciding = {key: value for key, value in parameters.items() if key.startswith(("train.", "seed"))}
-    for key in ("train.epochs", "train.cooldown_epochs", *_without_effect(parameters)):
+    for key in ("train.epochs", PATIENCE, "train.cooldown_epochs", *_without_effect(parameters)):
         del deciding[key]
     code = network_code(parameters[NETWORK])
     own = {"network": code} if code else {}

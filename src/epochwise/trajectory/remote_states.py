@@ -15,6 +15,7 @@ import numpy as np
 
 from epochwise.common.errors import one_line
 from epochwise.training.history import History
+from epochwise.trajectory.ending import last_epoch
 from epochwise.trajectory.identity import Identity, trajectory_key
 from epochwise.trajectory.states import IDENTITY_FILE, STATE_NAME, State, States, StateStore, decode, encode
 from epochwise.trajectory.states import kept_epochs as local_epochs
@@ -59,9 +60,14 @@ class RemoteStates:
         self._try("the trajectory is not described", lambda: self._describe(identity))
 
     @contextmanager
-    def turn_to_train(self, epoch: int) -> Iterator[State | None]:
-        """Yield the newest undamaged state up to `epoch`, or None. Others may train the same epochs meanwhile."""
-        yield self._try("its states are not used", lambda: self._newest(epoch))
+    def turn_to_train(self, epoch: int, patience: int | None = None) -> Iterator[State | None]:
+        """Yield what `newest` returns. Others may train the same epochs meanwhile."""
+        yield self.newest(epoch, patience)
+
+    def newest(self, epoch: int, patience: int | None = None) -> State | None:
+        """As `StateStore.newest`; None after a warning if the store fails."""
+        found: State | None = self._try("its states are not used", lambda: self._newest_of_run(epoch, patience))
+        return found
 
     def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
         """Keep the state after the last epoch of `history`. If the store refuses, print a warning."""
@@ -83,6 +89,12 @@ class RemoteStates:
         if not system.exists(f"{folder}/{IDENTITY_FILE}"):
             system.makedirs(folder, exist_ok=True)
             system.pipe_file(f"{folder}/{IDENTITY_FILE}", json.dumps(identity, indent=2).encode())
+
+    def _newest_of_run(self, epoch: int, patience: int | None) -> State | None:
+        """A state beyond the end of the run tells where that is."""
+        state = self._newest(epoch)
+        end = last_epoch(state.history, epoch, patience) if state else epoch
+        return state if state is None or state.epoch <= end else self._newest(end)
 
     def _newest(self, last: int) -> State | None:
         """The newest undamaged state up to epoch `last`. One that is damaged may be one that is just being written."""

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from epochwise.common.errors import RunError
 from epochwise.config.schema import parameters
 from epochwise.data.prepared import PreparedData
 from epochwise.training.history import History
 from epochwise.training.loop import Training
+from epochwise.trajectory.ending import last_epoch
 from epochwise.trajectory.identity import Segment, check_code, check_network_code, segments
 from epochwise.trajectory.remote_states import Store, open_states
 from epochwise.trajectory.states import State, States
@@ -41,19 +43,21 @@ def train(
     store: Store | None,
     report: Callable[[Progress], None],
     report_steps: Callable[[int, int], None] = lambda epoch, steps: None,
+    may_train: bool = True,
 ) -> Training:
-    """Train for `cfg.train.epochs` and return the network. `report` is called after each epoch, its state being kept.
+    """Train for `cfg.train.epochs`, or until `cfg.train.patience` is at an end, and return the network.
 
-    `report_steps` is called many times an epoch, with the epoch and how many of its steps are done. `store` is the
-    folder or the URL of the state store; with None nothing is reused or kept. Raises RunError if the loss is no longer
-    a finite number, or if the code that trains was edited while this process started.
+    `report` is called after each epoch, its state being kept; `report_steps` many times an epoch, with the epoch and
+    how many of its steps are done. `store` is the folder or the URL of the state store; with None nothing is reused or
+    kept. Raises RunError if the loss is no longer a finite number, if the code that trains was edited while this
+    process started, or if an epoch must be trained that this run may not train.
     """
     check_code()
     parts = segments(parameters(cfg), data.sha256)
-    run = _Resumed(Training(cfg, data), report, report_steps)
+    run = _Resumed(Training(cfg, data), report, report_steps, may_train)
     check_network_code(cfg.model.network)
     if store is None:
-        run.fit(cfg.train.epochs, None)
+        run.fit(parts[-1], None)
     else:
         run.advance(store, parts)
     return run.training
@@ -63,23 +67,28 @@ class _Resumed:
     """A training, and how its epochs came about."""
 
     def __init__(
-        self, training: Training, report: Callable[[Progress], None], report_steps: Callable[[int, int], None]
+        self,
+        training: Training,
+        report: Callable[[Progress], None],
+        report_steps: Callable[[int, int], None],
+        may_train: bool,
     ) -> None:
-        self.training, self.report, self.report_steps, self.progress = training, report, report_steps, Progress()
+        self.training, self.report, self.report_steps, self.may_train = training, report, report_steps, may_train
+        self.progress = Progress()
 
     def advance(self, store: Store, parts: list[Segment]) -> None:
         """Get to the end of the last segment, from its newest state or else by way of the segments before it."""
         *before, segment = parts
         states = open_states(store, segment.identity, self.training.cfg.trajectories.max_gb)
-        with states.turn_to_train(segment.last) as state:
+        with states.turn_to_train(segment.last, segment.patience) as state:
             if state:
                 self._restore(state)
             elif before:
                 self.advance(store, before)
-            self.fit(segment.last, states)
+            self.fit(segment, states)
 
-    def fit(self, last: int, states: States | None) -> None:
-        """Train up to and including epoch `last`, keep each epoch's state, then report it."""
+    def fit(self, segment: Segment, states: States | None) -> None:
+        """Train to the end of a segment, keep each epoch's state, then report it."""
 
         def after_epoch(seconds: float) -> None:
             progress, history = self.progress, self.training.history
@@ -91,7 +100,11 @@ class _Resumed:
                 states.write(self.training.variables(), history, progress.seconds)
             self.report(progress)
 
-        self.training.fit(last, after_epoch, self.report_steps)
+        while len(self.training.history) < last_epoch(self.training.history, segment.last, segment.patience):
+            epoch = len(self.training.history) + 1
+            if not self.may_train:
+                raise RunError(f"the state of epoch {segment.last} has just been removed, and nothing is trained here")
+            self.training.fit(epoch, after_epoch, self.report_steps)
 
     def _restore(self, state: State) -> None:
         self.training.restore(state.variables, state.history)

@@ -4,6 +4,7 @@ A state is one file, `EPOCH-SHA256.npz`, named by the hash of its bytes and writ
 trains a trajectory at a time, under a lock that the system releases with the process; the others use its states.
 """
 
+import functools
 import hashlib
 import io
 import os
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 from epochwise.common.files import replacing, write_json
 from epochwise.common.locks import acquire, file_lock, holder
 from epochwise.training.history import COLUMNS, History
+from epochwise.trajectory.ending import last_epoch, possible_ends
 from epochwise.trajectory.identity import Identity, trajectory_key
 
 STATE_NAME = re.compile(r"(\d{5,})-([0-9a-f]{64})\.npz")  # the epoch, and the sha256 of the file's bytes
@@ -44,8 +46,11 @@ class State:
 class States(Protocol):
     """The states of one trajectory, wherever they are kept."""
 
-    def turn_to_train(self, epoch: int) -> AbstractContextManager[State | None]:
-        """Yield the newest undamaged state up to `epoch`, or None."""
+    def turn_to_train(self, epoch: int, patience: int | None = None) -> AbstractContextManager[State | None]:
+        """Yield the newest undamaged state of a run that ends with `epoch` or earlier, or None."""
+
+    def newest(self, epoch: int, patience: int | None = None) -> State | None:
+        """The same, for who trains nothing."""
 
     def write(self, variables: list[np.ndarray], history: History, seconds: list[float]) -> None:
         """Keep the state after the last epoch of `history`. If the store refuses, print a warning."""
@@ -65,19 +70,20 @@ class StateStore:
                 write_json(self.folder / IDENTITY_FILE, identity)
 
     @contextmanager
-    def turn_to_train(self, epoch: int) -> Iterator[State | None]:
+    def turn_to_train(self, epoch: int, patience: int | None = None) -> Iterator[State | None]:
         """Wait until the state of `epoch` exists or it is this process's turn to train up to it.
 
         Yields the newest undamaged state up to `epoch`, or None. Unless that is the state of `epoch` itself, no other
         process trains later epochs of this trajectory meanwhile; the one exception is a process that waited for a
-        state which has since been removed to make room.
+        state which has since been removed to make room. With `patience`, the epoch with which the run ends takes the
+        place of `epoch` as soon as a state shows which one that is.
         """
         lock: FileLock | None = None
         try:
             with self._warning("no lock; other processes may train the same epochs"):
                 lock = file_lock(self.folder / ".lock")
-                self._wait(lock, epoch)
-            yield self._newest(epoch)
+                self._wait(lock, epoch, patience)
+            yield self.newest(epoch, patience)
         finally:
             if lock:
                 lock.release()
@@ -90,7 +96,16 @@ class StateStore:
         with self._warning("old states are not removed"):
             self._remove_oldest()
 
-    def _wait(self, lock: FileLock, epoch: int) -> None:
+    def newest(self, epoch: int, patience: int | None = None) -> State | None:
+        """The newest undamaged state of a run that ends with `epoch`, or before it for want of `patience`; or None.
+
+        A state that lies beyond the end of the run tells where that is.
+        """
+        state = self._newest_up_to(epoch)
+        end = last_epoch(state.history, epoch, patience) if state else epoch
+        return state if state is None or state.epoch <= end else self._newest_up_to(end)
+
+    def _wait(self, lock: FileLock, epoch: int, patience: int | None) -> None:
         """Return once `lock` is held, or the process that holds it has written the state of `epoch` or a later one."""
         printed = False
         while True:
@@ -98,7 +113,8 @@ class StateStore:
                 acquire(lock, POLL_INTERVAL)
                 return
             except Timeout:
-                if max(_epochs(self.folder).values(), default=0) >= epoch:
+                _, end = ends_in_store(self.store, self.folder.name, epoch, patience)
+                if max(_epochs(self.folder).values(), default=0) >= end:
                     return
             if not printed:
                 print(
@@ -108,7 +124,7 @@ class StateStore:
                 )
                 printed = True
 
-    def _newest(self, last: int) -> State | None:
+    def _newest_up_to(self, last: int) -> State | None:
         """The newest undamaged state up to epoch `last`. Damaged ones are named in a warning and removed."""
         epochs = _epochs(self.folder)
         for path in sorted((path for path in epochs if epochs[path] <= last), key=epochs.__getitem__, reverse=True):
@@ -159,6 +175,32 @@ def encode(variables: list[np.ndarray], history: History, seconds: list[float]) 
     return f"{len(history):05}-{hashlib.sha256(content).hexdigest()}.npz", content
 
 
+def ends_in_store(store: Path, key: str, epochs: int, patience: int | None) -> tuple[int, int]:
+    """The first and the last epoch with which a run on the trajectory `key` may end, as far as its states tell.
+
+    Without `patience` both are `epochs`. A damaged state tells nothing.
+    """
+    if patience is None:
+        return epochs, epochs
+    states = {path: epoch for path, epoch in _epochs(store / key).items() if epoch <= epochs}
+    history = _history(max(states, key=states.__getitem__)) if states else []
+    return possible_ends(history, epochs, patience)
+
+
+@functools.lru_cache(maxsize=128)  # a scheduler asks for it every second; a name stands for one content
+def _history(path: Path) -> History:
+    """The history in a state, without the rest of it; empty if it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return _as_history(arrays["history"])
+    except Exception:  # zip, deflate and header errors of a damaged file, and those of the file system
+        return []
+
+
+def _as_history(rows: np.ndarray) -> History:
+    return [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in rows.tolist()]
+
+
 def decode(content: bytes, path: Path) -> State | None:
     """The state with this path; None if its bytes are not those that were written, or not those of a state."""
     match = STATE_NAME.fullmatch(path.name)
@@ -167,8 +209,7 @@ def decode(content: bytes, path: Path) -> State | None:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             variables = [arrays[name] for name in sorted(arrays.files) if name.startswith("variable_")]
-            rows, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
-        history = [dict(zip(COLUMNS, [int(row[0]), *row[1:]], strict=True)) for row in rows]
+            history, seconds = _as_history(arrays["history"]), arrays["seconds"].tolist()
     except Exception:  # zip, deflate and header errors, of a foreign file that was given a state's name
         return None
     if len(history) != int(match[1]):

@@ -1,16 +1,17 @@
 """Make a user's picture look like the images that a model was trained on, and say what is doubtful about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from epochwise.commands.photos.files import LONGEST_SIDE, open_picture
+from epochwise.commands.photos.files import open_as_prepared, open_writing
 from epochwise.commands.photos.ink import SHORTEST_SIDE, THRESHOLD, WINDOWS, InkMap, ink_map, without_salt_and_pepper
 from epochwise.commands.photos.lines import without_lines
 from epochwise.commands.photos.parts import BESIDE, Chosen, choose_parts
 from epochwise.common.errors import InputError
+from epochwise.data.images import ReadOptions
 from epochwise.data.style import (
     ImageStyle,
     body_thickness,
@@ -23,19 +24,20 @@ from epochwise.data.style import (
     stroke_thickness,
 )
 
+NO_OPTIONS = ReadOptions()
+LONGEST_SIDE = 512  # pixels that a picture is reduced to before its content is looked for
 MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of channels
+OPPOSITE = 0.25  # in 0…1: backgrounds that differ by less are both grey, and none is the other's negative
 IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
 DRAWN_SIDE = 160  # pixels that the longer side has at least when strokes are made thicker or thinner
 BLOB = 0.4  # of the longer side: what has a thicker place is no stroke
 SHEET = 0.88  # of a rectangle: what fills more, without its holes, is a sheet of paper and no stroke
-CALMER = (
-    1.5  # times: if bright ink leaves the picture so much less calm than dark ink, it is none, or the other way round
-)
-LEAST_UNREST = 0.0005  # less is nothing
-MOST_COVERED = 0.5  # of the picture: what covers more is the paper
-WEAK = 0.3  # of the contrast of bright ink: if dark ink has less, it is none, and the other way round
-AROUND = 0.3  # of the longer side: how far around the content its surroundings go
-LIKE = 0.3  # share of the surroundings that is as bright as the content from which on it is no ink
+CALMER = 1.5  # of the maps of dark and of bright ink, one with more than this many times the other's unrest is dropped
+LEAST_UNREST = 0.0005  # what is added to that limit, for noise alone leaves as much
+MOST_COVERED = 0.5  # of the picture: ink that covers more is the paper
+WEAK = 0.3  # of these two maps, one with less than this share of the other's contrast is dropped
+AROUND = 0.3  # of the content's longer side: the width of the margin that is compared with the content
+LIKE = 0.3  # of that margin's pixels: if more are as bright as the content, the content is paper between strokes
 MOST_PARTS = 4  # more are no digit but a texture
 LEFT = 0.05  # of the ink: if removing lines leaves less, they were the content
 FAINT = 6.0  # deviations of the noise: ink that stands out by less may be none
@@ -65,8 +67,8 @@ class _Found:
     implausible: int
 
 
-def read_photo(path: Path, name: str, style: ImageStyle) -> Reading:
-    """A picture in the given style. `name` is what messages call it.
+def read_photo(path: Path, name: str, style: ImageStyle, options: ReadOptions = NO_OPTIONS) -> Reading:
+    """A picture in the given style. `name` is what messages call it; `options` are those of the model's training data.
 
     A picture that has the model's size, and its content where the model's images have it, keeps its pixels. Of writing
     the strokes are found, freed of shadows, lines and specks, and drawn in the size, place and thickness of the
@@ -77,48 +79,69 @@ def read_photo(path: Path, name: str, style: ImageStyle) -> Reading:
     height, width, channels = style.shape
     if channels not in MODES:
         raise InputError(f"{name}: the model reads {channels} channels, and pictures have 1 or 3")
-    picture = open_picture(path, name, max(LONGEST_SIDE, 2 * max(height, width)))
+    if style.grey and channels > 1:
+        reading = read_photo(path, name, replace(style, shape=(height, width, 1)), options)
+        return replace(reading, image=np.repeat(reading.image, channels, axis=2))
+    if style.is_writing and style.grey:  # the colour of ink does not count
+        picture = open_writing(path, name, options.pixel_max, _longest_side(style))
+    else:
+        picture = open_as_prepared(path, name, options.pixel_max)
     if _is_blank(picture):
         raise InputError(f"{name}: is blank; there is nothing to classify")
-    reading = _read_writing(picture, style) if style.is_writing else _read_thing(picture, style)
-    if not _is_in_style(picture, style):
-        return reading
-    kept = picture.convert(MODES[channels])
-    inverted = _is_other(kept, style)
-    image = _pixels(ImageOps.invert(kept) if inverted else kept)
-    return Reading(image, inverted, tuple(doubt for doubt in reading.doubts if doubt == SEVERAL))
+    read = _read_writing if style.is_writing else _read_thing
+    return read(picture, style, options)
+
+
+def _longest_side(style: ImageStyle) -> int:
+    """The longer side, in pixels, that is enough of a picture to find its content."""
+    return max(LONGEST_SIDE, 2 * max(style.shape[:2]))
 
 
 def _is_blank(picture: Image.Image) -> bool:
     """Whether each channel has one value only."""
-    pixels = np.asarray(picture).reshape(picture.width * picture.height, -1)
-    return bool((pixels == pixels[0]).all())
+    return all(low == high for low, high in (band.getextrema() for band in picture.split()))
 
 
-def _is_in_style(picture: Image.Image, style: ImageStyle) -> bool:
-    """Whether a picture has the model's size and plain background, and its content has size, place and contrast."""
+def _as_prepared(picture: Image.Image, style: ImageStyle, options: ReadOptions) -> Image.Image | None:
+    """The picture as the stage prepare makes it for the training; None if that leaves it another size than the model's.
+
+    Prepare resizes all pictures, or else they have one size.
+    """
     height, width, channels = style.shape
-    if picture.size != (width, height):
-        return False
-    if not style.is_writing:
-        return True
-    pixels = _pixels(picture.convert(MODES[channels]))
+    if not options.image_size and picture.size != (width, height):
+        return None
+    return picture.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _is_in_place(pixels: np.ndarray, style: ImageStyle) -> bool:
+    """Whether pixels H×W×C in the model's size have a plain background, and content of its images' size and place."""
+    height, width, _ = style.shape
     if not is_plain(pixels):
         return False
     left, top, right, low = content_box(pixels)
     across, down = centre_of_mass(pixels)
-    contrast = np.abs(pixels - border(pixels).mean(axis=0)).max()
     return (
         style.extent.holds(max((right - left) / width, (low - top) / height), IN_STYLE)
         and style.across.holds(across / width, IN_STYLE)
         and style.down.holds(down / height, IN_STYLE)
-        and bool(contrast > abs(style.foreground - style.background) / 2)
     )
 
 
-def _is_other(picture: Image.Image, style: ImageStyle) -> bool:
-    """Whether a picture's background is bright where the model's images have a dark one, or the other way round."""
-    return style.plain and bool(border(_pixels(picture)).mean() > 0.5) != style.bright_background
+def _is_clear(pixels: np.ndarray, style: ImageStyle) -> bool:
+    """Whether what pixels H×W×C show differs from the background at least half as much as in the model's images."""
+    contrast = np.abs(pixels - border(pixels).mean(axis=0)).max()
+    return bool(contrast > abs(style.foreground - style.background) / 2)
+
+
+def _is_negative(picture: Image.Image, style: ImageStyle) -> bool:
+    """Whether a grey picture's background is bright where the model's images have a dark one, or the other way round.
+
+    A picture in colour is never called one: with its colours exchanged, it would show something else.
+    """
+    if not style.grey or not style.plain:
+        return False
+    background = float(border(_pixels(picture)).mean())
+    return (background > 0.5) != style.bright_background and abs(background - style.background) > OPPOSITE
 
 
 def _pixels(picture: Image.Image) -> np.ndarray:
@@ -129,7 +152,22 @@ def _pixels(picture: Image.Image) -> np.ndarray:
 # Writing
 
 
-def _read_writing(picture: Image.Image, style: ImageStyle) -> Reading:
+def _read_writing(picture: Image.Image, style: ImageStyle, options: ReadOptions) -> Reading:
+    """A picture of writing, as it is if it looks like the model's images, or with its strokes drawn as in these.
+
+    Without colours any size is drawn, for photos of a sheet are as likely as pictures like those of the training.
+    """
+    kept = _as_prepared(picture, style, NO_OPTIONS if style.grey else options)
+    picture.thumbnail((_longest_side(style), _longest_side(style)))
+    drawn = _redrawn(picture, style)
+    if kept is None or not _is_in_place(_pixels(kept), style) or (style.grey and not _is_clear(_pixels(kept), style)):
+        return drawn
+    inverted = _is_negative(kept, style)
+    image = _pixels(ImageOps.invert(kept) if inverted else kept)
+    return Reading(image, inverted, tuple(doubt for doubt in drawn.doubts if doubt == SEVERAL))
+
+
+def _redrawn(picture: Image.Image, style: ImageStyle) -> Reading:
     """The strokes of a picture, drawn as in the model's images."""
     enlargement = max(1.0, SHORTEST_SIDE / max(picture.size))
     pixels = without_salt_and_pepper(_pixels(picture))
@@ -298,19 +336,27 @@ def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 # Other things
 
 
-def _read_thing(picture: Image.Image, style: ImageStyle) -> Reading:
-    """A picture of something, in the model's size, with its content where the model's images have theirs."""
+def _read_thing(picture: Image.Image, style: ImageStyle, options: ReadOptions) -> Reading:
+    """A picture of something, as it would have been read for the training if it looks like the model's images.
+
+    If not, its content is placed where the model's images have theirs, or all of it is fitted in.
+    """
     height, width, channels = style.shape
+    prepared, is_as_large = _as_prepared(picture, style, options), picture.size == (width, height)
     picture = picture.convert(MODES[channels])
-    inverted = _is_other(picture, style)
-    if inverted:
-        picture = ImageOps.invert(picture)
+    picture.thumbnail((_longest_side(style), _longest_side(style)))
     pixels = _pixels(picture)
+    # What fills a picture like those of the training may be bright at its edge.
+    inverted = _is_negative(picture, style) and (is_plain(pixels) or not is_as_large)
+    if inverted:
+        picture, pixels, prepared = ImageOps.invert(picture), 1 - pixels, prepared and ImageOps.invert(prepared)
     background = border(pixels).mean(axis=0)
-    if not is_plain(pixels):
-        values = tuple(round(float(value) * 255) for value in background)
-        padded = ImageOps.pad(picture, (width, height), color=values if len(values) > 1 else values[0])
-        return Reading(_pixels(padded), inverted, ("background not plain",) if style.plain else ())
+    if prepared and (is_as_large or _is_in_place(_pixels(prepared), style)):
+        return Reading(_pixels(prepared), inverted, ())
+    if not style.plain or not is_plain(pixels):
+        colour = tuple(round(float(value) * 255) for value in background)
+        whole = prepared or ImageOps.pad(picture, (width, height), color=colour if channels > 1 else colour[0])
+        return Reading(_pixels(whole), inverted, ("background not plain",) if style.plain else ())
     left, top, right, low = content_box(pixels)
     drawn = background + _placed((pixels - background)[top:low, left:right], style)
     return Reading(drawn.clip(0, 1).astype(np.float32), inverted, ())
