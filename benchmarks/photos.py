@@ -487,8 +487,8 @@ def main() -> None:
         images, labels = test_images_of(run)
         pictures = make_pictures(folder, images, labels.argmax(axis=1), options.each, options.plain, options.seed)
         style, names = style_of_run(run), class_names_of(run)
-        options = read_options_of(run)
-        readings = [read_photo(path, path.name, style, options) for _, path, _ in pictures]
+        read_options = read_options_of(run)
+        readings = [read_photo(path, path.name, style, read_options) for _, path, _ in pictures]
         from epochwise.training.model_file import load_model
 
         scores = load_model(file).predict(np.stack([reading.image for reading in readings]), verbose=0)

@@ -360,7 +360,7 @@ PICTURES = [
     Case("no picture", nothing, PREDICT, "photo.png: not there"),
     Case("an empty picture", write("photo.png", b""), PREDICT, "photo.png: is empty"),
     Case(
-        "a cut off picture", write("photo.png", png(size=(300, 300))[:60]), PREDICT, "photo.png: not a readable picture"
+        "a cut off picture", write("photo.png", png(size=(300, 300))[:20]), PREDICT, "photo.png: not a readable picture"
     ),
     Case("a picture of text", write("photo.png", "no picture"), PREDICT, "photo.png: not a picture in a known format"),
     Case("10¹⁰ declared pixels", write("photo.png", big_png()), PREDICT, "photo.png: has more than 50,000,000 pixels"),
@@ -513,7 +513,7 @@ RUN_DIRECTORIES = [
     Case("an empty id to publish", nothing, ("publish", ""), "is empty; leave it out, or name one"),
     Case("an empty id to compare", nothing, ("compare", ""), "is empty; leave it out, or name one"),
     Case("an empty sweep", nothing, ("promote", "--sweep", ""), "is empty; leave it out, or name one"),
-    Case("an empty model", nothing, ("predict", "--random", "1", "--model", ""), "is empty; leave it out, or name one"),
+    Case("an empty --model", nothing, ("export", ""), "is empty; leave it out, or name one"),
     Case("no sweep", nothing, COMPARE, "no sweep is in multirun/ yet"),
     Case("sweep.json cut off", sweep("{"), COMPARE, "no sweep is in multirun/ yet"),
     Case(

@@ -388,12 +388,22 @@ def textures(draw: np.random.Generator) -> list[Image.Image]:
     return [Image.fromarray(pixels.astype(np.uint8)) for pixels in colours]
 
 
+def grey_textures(draw: np.random.Generator) -> list[Image.Image]:
+    return [
+        Image.fromarray((pixels * 25 + 128).clip(0, 255).astype(np.uint8)) for pixels in draw.normal(size=(12, 16, 16))
+    ]
+
+
 def several_sizes(draw: np.random.Generator) -> list[Image.Image]:
-    return [one.resize((16 + n, 20)) for n, one in enumerate(textures(draw))]
+    return [one.resize((16 + n, 20), Image.Resampling.NEAREST) for n, one in enumerate(textures(draw))]
 
 
 def icons_of_several_sizes(draw: np.random.Generator) -> list[Image.Image]:
     return [one.resize((32 + n, 40), Image.Resampling.NEAREST) for n, one in enumerate(icons(draw))]
+
+
+def rings_of_several_sizes(draw: np.random.Generator) -> list[Image.Image]:
+    return [one.resize((32 + n, 40), Image.Resampling.NEAREST) for n, one in enumerate(rings(draw))]
 
 
 def any_background(draw: np.random.Generator) -> list[Image.Image]:
@@ -410,10 +420,12 @@ class Trained(NamedTuple):
 @pytest.mark.parametrize(
     "trained",
     [
-        *(Trained(make) for make in (icons, rings, textures, any_background)),
+        *(Trained(make) for make in (icons, rings, textures, grey_textures, any_background)),
         *(Trained(make, ReadOptions(pixel_max=15)) for make in (grey_0_to_15, transparent_0_to_15)),
         Trained(twelve_bits_and_eight, ReadOptions(pixel_max=4095)),
-        *(Trained(make, ReadOptions(image_size=16)) for make in (several_sizes, icons_of_several_sizes)),
+        Trained(several_sizes, ReadOptions(image_size=16)),
+        Trained(icons_of_several_sizes, ReadOptions(image_size=16)),
+        Trained(rings_of_several_sizes, ReadOptions(image_size=16)),
     ],
     ids=lambda trained: trained.make.__name__,
 )

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Project, copy_project
-from PIL import Image
+from PIL import Image, ImageFile
 
-from epochwise.commands.photos import files
 from epochwise.commands.predict import UNSURE
 from epochwise.common.files import read_json
 from epochwise.config.compose import load
@@ -135,14 +134,17 @@ def test_a_picture_is_called_as_it_was_typed(trained, tmp_path):
 def test_each_picture_is_decoded_once(trained, tmp_path, monkeypatch):
     for name in ("p.png", "q.png"):
         photo(trained, tmp_path / name)
-    opened: list[Path] = []
-    original = files.Image.open
-    monkeypatch.setattr(
-        files.Image, "open", lambda path, **options: (opened.append(path), original(path, **options))[1]
-    )
-    pictures = [tmp_path / name for name in ("p.png", "q.png")]
-    predict(trained, *map(str, pictures), "--out", str(tmp_path / "picture.png"))
-    assert [path for path in opened if path in pictures] == pictures
+    decoded: list[str] = []
+    original = ImageFile.ImageFile.load
+
+    def counting(picture: ImageFile.ImageFile) -> object:
+        decoded.extend([str(picture.filename)] * bool(picture.tile))  # which is empty once it is decoded
+        return original(picture)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counting)
+    pictures = [str(tmp_path / name) for name in ("p.png", "q.png")]
+    predict(trained, *pictures, "--out", str(tmp_path / "picture.png"))
+    assert [path for path in decoded if path in pictures] == pictures
 
 
 def test_if_no_picture_can_be_read_nothing_is_written(trained, tmp_path):

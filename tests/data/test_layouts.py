@@ -219,7 +219,9 @@ LAYOUTS = [  # those of public complaints
 ]
 
 MORE_LAYOUTS = [  # of the same kinds
-    Layout("labels as objects", labels(lambda y: y.astype(str).astype(object)), refused="or as text: y.astype(str)"),
+    Layout(
+        "labels as objects", labels(lambda y: y.astype(str).astype(object)), refused="or labels as text: y.astype(str)"
+    ),
     Layout(
         "fractions a little above 1 and below 0",
         npz(lambda x: (x / 255 * (1 + 2e-7) - 1e-7).astype(np.float32)),

@@ -82,8 +82,8 @@ def test_the_heat_map_of_a_search_has_the_settings_that_came_as_far_as_the_best(
     assert heading == "val_accuracy (validation images, after 2 epochs)"
 
 
-def test_the_heat_maps_bold_cell_is_the_best_settings(tmp_path, monkeypatch):
-    """Of two with the same val_accuracy the first has the lower val_loss."""
+def test_the_bold_cell_of_a_heat_map_is_the_first(tmp_path, monkeypatch):
+    """It is that of the best setting, which the leaderboard alone knows."""
     bold = []
 
     def save(figure, path):
@@ -91,7 +91,7 @@ def test_the_heat_maps_bold_cell_is_the_best_settings(tmp_path, monkeypatch):
         bold.extend(text.get_position() for text in texts if text.get_weight() == "bold")
 
     monkeypatch.setattr(pictures.figures, "save", save)
-    pictures.draw_heat_map(("x", "y"), {(2, 1): 0.9, (1, 1): 0.9, (1, 2): 0.8}, tmp_path / "map.png", "a map")
+    pictures.draw_heat_map(("x", "y"), {(2, 1): 0.8, (1, 1): 0.9, (1, 2): 0.9}, tmp_path / "map.png", "a map")
     assert bold == [(1, 0)]
 
 

@@ -330,18 +330,18 @@ def test_a_dry_run_without_states_counts_every_run(project):
     assert sum(trained_epochs(project.path)) == 27
 
 
-@pytest.mark.parametrize("reuse, epochs", [("true", 0), ("false", 9 * 1 + 3 * 3)])
+@pytest.mark.parametrize("reuse, epochs", [("true", 0), ("false", 4 * 1 + 1 * 3)])
 def test_a_dry_run_of_halving_after_the_grid_counts_no_run_that_is_finished(project, reuse, epochs):
     """The grid has the runs of the last rung only, and the states of the others unless these are not reused."""
-    common = ("tracking=off", f"train.reuse={reuse}", NINE)
+    common = ("tracking=off", f"train.reuse={reuse}", "model.dense_units=100,120,140,160")
     output(project, "run", "-m", *common, "train.epochs=9")
     before = trained_epochs(project.path)
     command = ("run", "-m", "hydra/sweeper=halving", *common, RUNGS)
     printed = output(project, *command, "hydra.sweeper.keep_ties=false", "--dry-run")
-    assert to_train(printed) == [epochs] and "9 jobs, 0 finished; 12 runs to run on" in printed
-    assert "; at least 12 and at most 18 runs to run on" in output(project, *command, "--dry-run")
+    assert to_train(printed) == [epochs] and "4 jobs, 0 finished; 5 runs to run on" in printed
+    assert "; at least 5 and at most 8 runs to run on" in output(project, *command, "--dry-run")
     output(project, *command)
-    assert len(trained_epochs(project.path)) == len(before) + 12
+    assert len(trained_epochs(project.path)) == len(before) + 5
     assert sum(trained_epochs(project.path)) == sum(before) + epochs
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from epochwise.commands.find_model import found_model
-from epochwise.commands.photos.files import check_is_file
+from epochwise.commands.photos.files import check_picture
 from epochwise.commands.photos.reading import read_photo
 from epochwise.commands.predictions import TABLE, Prediction, as_text, print_table
 from epochwise.common.errors import InputError
@@ -57,7 +57,7 @@ def predict(
     """
     named = [(typed_in / photo, _shown_name(photo)) for photo in photos]
     _check_arguments([path for path, _ in named], count, seed, out)
-    _check_one_is_there(named)
+    _check_one_is_a_picture(named)
     errors: list[str] = []
     with redirect_stdout(sys.stdout if form == TABLE else sys.stderr):
         with found_model(model) as (file, run):
@@ -110,12 +110,12 @@ def _shown_name(typed: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in name)
 
 
-def _check_one_is_there(photos: list[tuple[Path, str]]) -> None:
-    """Raise InputError if there are photos and none is a file that may be read, before a model is looked for."""
+def _check_one_is_a_picture(photos: list[tuple[Path, str]]) -> None:
+    """Raise InputError if there are photos and none is a picture, before a model is looked for."""
     errors = []
     for path, name in photos:
         try:
-            check_is_file(path, name)
+            check_picture(path, name)
         except InputError as error:
             errors.append(str(error))
     if errors and len(errors) == len(photos):

@@ -90,8 +90,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     reason = one_line(error) or type(error).__name__
     if "allow_pickle" in reason:
         reason = (
-            "it holds pickled objects, which are never loaded; save images of one size as an array of numbers, and "
-            "labels as numbers or as text: y.astype(str)"
+            "it holds pickled objects, which are never loaded; save arrays of numbers: images of one size, labels; or "
+            "labels as text: y.astype(str)"
         )
     kind = "npy" if path.suffix.lower() == ".npy" else "npz"
     return InputError(f"prepare.source: {path} is not a readable .{kind} of plain arrays ({reason})")

@@ -58,8 +58,13 @@ class ImageStyle:
 
     @property
     def is_writing(self) -> bool:
-        """Whether the images show strokes on a plain background, as digits and letters are: only their shape counts."""
-        return self.shape[2] in (1, 3) and self.plain and self.body < THICKEST_STROKE
+        """Whether the images show strokes on a plain background, as digits and letters are: only their shape counts.
+
+        What reaches all four sides is a texture, whose grain is as thin as strokes are.
+        """
+        height, width, channels = self.shape
+        fills_image = self.extent.median == 1 and self.aspect.median == round(width / height, DIGITS)
+        return channels in (1, 3) and self.plain and not fills_image and self.body < THICKEST_STROKE
 
     def as_json(self) -> dict[str, Any]:
         """The style as it is read again from a file: with lists in place of tuples."""

@@ -11,7 +11,7 @@ from epochwise.report.content import ReportedSetting
 from epochwise.training.history import History
 
 WIDTH, HEIGHT = 520, 300  # of a chart, in the units of its SVG
-LEFT, RIGHT, TOP, BOTTOM = 74, 12, 12, 38  # margins that hold ticks and labels, which are 18 units high on a phone
+LEFT, RIGHT, TOP, BOTTOM = 74, 12, 12, 46  # margins that hold ticks and labels, which are 18 units high on a phone
 COLOURS = 8  # lines with a colour of their own in report.css, the best first; the others are grey
 STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 

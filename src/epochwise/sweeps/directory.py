@@ -94,7 +94,7 @@ def log_file(run: RunDirectory) -> Path:
 
 
 def failure_file(run: RunDirectory) -> Path:
-    """Why a job failed that runs without a parent: in its own file, since many such jobs end at once."""
+    """Why a job failed, in a file of its own: many jobs on other hosts may end at once."""
     return run.path / "failure.txt"
 
 

@@ -72,26 +72,16 @@ def open_as_prepared(path: Path, name: str, pixel_max: float) -> Image.Image:
             return decode(picture, 0).picture
 
 
-def check_is_file(path: Path, name: str) -> bytes:
-    """The first bytes of a picture. Raises InputError if it is not there, may not be read, or is empty."""
-    if path.is_dir():
-        raise InputError(f"{name}: is a folder; give the pictures in it, such as {name}/*.png")
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(32)
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: not there") from error
-    except OSError as error:
-        raise InputError(f"{name}: may not be read ({error.strerror})") from error
-    if not head:
-        raise InputError(f"{name}: is empty")
-    return head
+def check_picture(path: Path, name: str) -> None:
+    """Raise InputError if the file is no picture, as far as its first bytes say; it is not decoded."""
+    with _opened(path, name):
+        pass
 
 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[Image.Image]:
     """The picture, not decoded yet. Raises InputError for whatever goes wrong with it, also while it is decoded."""
-    head = check_is_file(path, name)
+    head = _first_bytes(path, name)
     formats = _formats(head, name)
     try:
         # Pillow warns of large pictures; those that are too large are refused below.
@@ -107,6 +97,22 @@ def _opened(path: Path, name: str) -> Iterator[Image.Image]:
         raise InputError(f"{name}: {_what_it_is(head, error)}; {_readable()} are read") from error
     except Exception as error:  # Pillow's decoders raise errors of many types, because a file can hold anything
         raise InputError(f"{name}: not a readable picture, it is damaged ({one_line(error)})") from error
+
+
+def _first_bytes(path: Path, name: str) -> bytes:
+    """Raises InputError if there is no such file, or if it may not be read or is empty."""
+    if path.is_dir():
+        raise InputError(f"{name}: is a folder; give the pictures in it, such as {name}/*.png")
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(32)
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: not there") from error
+    except OSError as error:
+        raise InputError(f"{name}: may not be read ({error.strerror})") from error
+    if not head:
+        raise InputError(f"{name}: is empty")
+    return head
 
 
 def _formats(head: bytes, name: str) -> list[str]:

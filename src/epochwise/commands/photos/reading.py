@@ -27,6 +27,7 @@ from epochwise.data.style import (
 NO_OPTIONS = ReadOptions()
 LONGEST_SIDE = 512  # pixels that a picture is reduced to before its content is looked for
 MODES = {1: "L", 3: "RGB"}  # Pillow's name for pictures with this number of channels
+OPPOSITE = 0.25  # in 0…1: backgrounds that differ by less are both grey, and none is the other's negative
 IN_STYLE = 0.1  # of a side: content that is placed as in the model's images to within this is left where it is
 DRAWN_SIDE = 160  # pixels that the longer side has at least when strokes are made thicker or thinner
 BLOB = 0.4  # of the longer side: what has a thicker place is no stroke
@@ -87,7 +88,8 @@ def read_photo(path: Path, name: str, style: ImageStyle, options: ReadOptions = 
         picture = open_as_prepared(path, name, options.pixel_max)
     if _is_blank(picture):
         raise InputError(f"{name}: is blank; there is nothing to classify")
-    return _read_writing(picture, style) if style.is_writing else _read_thing(picture, style, options)
+    read = _read_writing if style.is_writing else _read_thing
+    return read(picture, style, options)
 
 
 def _longest_side(style: ImageStyle) -> int:
@@ -98,6 +100,17 @@ def _longest_side(style: ImageStyle) -> int:
 def _is_blank(picture: Image.Image) -> bool:
     """Whether each channel has one value only."""
     return all(low == high for low, high in (band.getextrema() for band in picture.split()))
+
+
+def _as_prepared(picture: Image.Image, style: ImageStyle, options: ReadOptions) -> Image.Image | None:
+    """The picture as the stage prepare makes it for the training; None if that leaves it another size than the model's.
+
+    Prepare resizes all pictures, or else they have one size.
+    """
+    height, width, channels = style.shape
+    if not options.image_size and picture.size != (width, height):
+        return None
+    return picture.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _is_in_place(pixels: np.ndarray, style: ImageStyle) -> bool:
@@ -125,7 +138,10 @@ def _is_negative(picture: Image.Image, style: ImageStyle) -> bool:
 
     A picture in colour is never called one: with its colours exchanged, it would show something else.
     """
-    return style.grey and style.plain and bool(border(_pixels(picture)).mean() > 0.5) != style.bright_background
+    if not style.grey or not style.plain:
+        return False
+    background = float(border(_pixels(picture)).mean())
+    return (background > 0.5) != style.bright_background and abs(background - style.background) > OPPOSITE
 
 
 def _pixels(picture: Image.Image) -> np.ndarray:
@@ -136,17 +152,18 @@ def _pixels(picture: Image.Image) -> np.ndarray:
 # Writing
 
 
-def _read_writing(picture: Image.Image, style: ImageStyle) -> Reading:
-    """A picture of writing, as it is if it looks like the model's images, or with its strokes drawn as in these."""
-    height, width, channels = style.shape
-    kept = picture.convert(MODES[channels])
+def _read_writing(picture: Image.Image, style: ImageStyle, options: ReadOptions) -> Reading:
+    """A picture of writing, as it is if it looks like the model's images, or with its strokes drawn as in these.
+
+    Without colours any size is drawn, for photos of a sheet are as likely as pictures like those of the training.
+    """
+    kept = _as_prepared(picture, style, NO_OPTIONS if style.grey else options)
     picture.thumbnail((_longest_side(style), _longest_side(style)))
     drawn = _redrawn(picture, style)
-    pixels = _pixels(kept)
-    if kept.size != (width, height) or not _is_in_place(pixels, style) or (style.grey and not _is_clear(pixels, style)):
+    if kept is None or not _is_in_place(_pixels(kept), style) or (style.grey and not _is_clear(_pixels(kept), style)):
         return drawn
     inverted = _is_negative(kept, style)
-    image = _pixels(ImageOps.invert(kept)) if inverted else pixels
+    image = _pixels(ImageOps.invert(kept) if inverted else kept)
     return Reading(image, inverted, tuple(doubt for doubt in drawn.doubts if doubt == SEVERAL))
 
 
@@ -325,24 +342,21 @@ def _read_thing(picture: Image.Image, style: ImageStyle, options: ReadOptions) -
     If not, its content is placed where the model's images have theirs, or all of it is fitted in.
     """
     height, width, channels = style.shape
+    prepared, is_as_large = _as_prepared(picture, style, options), picture.size == (width, height)
     picture = picture.convert(MODES[channels])
-    if picture.size == (width, height):
-        pixels = _pixels(picture)
-        inverted = is_plain(pixels) and _is_negative(picture, style)
-        return Reading(_pixels(ImageOps.invert(picture)) if inverted else pixels, inverted, ())
-    resized = picture.resize((width, height), Image.Resampling.BILINEAR) if options.image_size else None  # as prepare
     picture.thumbnail((_longest_side(style), _longest_side(style)))
-    inverted = _is_negative(picture, style)
-    if inverted:
-        picture, resized = ImageOps.invert(picture), resized and ImageOps.invert(resized)
     pixels = _pixels(picture)
+    # What fills a picture like those of the training may be bright at its edge.
+    inverted = _is_negative(picture, style) and (is_plain(pixels) or not is_as_large)
+    if inverted:
+        picture, pixels, prepared = ImageOps.invert(picture), 1 - pixels, prepared and ImageOps.invert(prepared)
     background = border(pixels).mean(axis=0)
+    if prepared and (is_as_large or _is_in_place(_pixels(prepared), style)):
+        return Reading(_pixels(prepared), inverted, ())
     if not style.plain or not is_plain(pixels):
         colour = tuple(round(float(value) * 255) for value in background)
-        whole = resized or ImageOps.pad(picture, (width, height), color=colour if channels > 1 else colour[0])
+        whole = prepared or ImageOps.pad(picture, (width, height), color=colour if channels > 1 else colour[0])
         return Reading(_pixels(whole), inverted, ("background not plain",) if style.plain else ())
-    if resized and _is_in_place(_pixels(resized), style):
-        return Reading(_pixels(resized), inverted, ())
     left, top, right, low = content_box(pixels)
     drawn = background + _placed((pixels - background)[top:low, left:right], style)
     return Reading(drawn.clip(0, 1).astype(np.float32), inverted, ())
