@@ -120,6 +120,7 @@ def test_a_bad_network_is_refused_before_anything_is_written(project):
     assert not list(project.path.glob("outputs/bad/run.json"))
 
 
+@pytest.mark.slow
 def test_a_sweep_names_every_point_whose_network_cannot_be_built(project):
     text = "def build(image_shape, classes, width):\n    raise ValueError(width)\n"
     (project.path / "networks/own.py").write_text(text)

@@ -44,6 +44,7 @@ def test_an_own_network_that_dvc_does_not_watch_is_refused(project):
     check_network_watched(load([network]))
 
 
+@pytest.mark.slow
 def test_networks_are_built_by_another_process_once_each(project):
     """Which may also end with the file."""
     text = "def build(image_shape, classes, width=1):\n    raise ValueError(f'{width} of {image_shape} {classes}')\n"
@@ -58,6 +59,7 @@ def test_networks_are_built_by_another_process_once_each(project):
     assert failures[4] == "networks/own.py:2: ValueError: 2 of (8, 8, 1) 10"
 
 
+@pytest.mark.slow
 def test_check_builds_an_own_network(project):
     (project.path / "networks/own.py").write_text("def build(image_shape, classes): ...\n")
     with pytest.raises(InputError, match="networks/own.py:build must return a Keras model, it returned NoneType"):

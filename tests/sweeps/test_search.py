@@ -330,6 +330,7 @@ def test_a_dry_run_without_states_counts_every_run(project):
     assert sum(trained_epochs(project.path)) == 27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reuse, epochs", [("true", 0), ("false", 4 * 1 + 1 * 3)])
 def test_a_dry_run_of_halving_after_the_grid_counts_no_run_that_is_finished(project, reuse, epochs):
     """The grid has the runs of the last rung only, and the states of the others unless these are not reused."""
