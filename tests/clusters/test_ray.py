@@ -30,7 +30,7 @@ def statuses(project) -> list[str]:
     return [json.loads(path.read_text())["status"] for path in project.path.glob("multirun/*/*/*/run.json")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ray_a_grid_is_to_the_bit_what_it_is_on_one_machine(project, tmp_path, monkeypatch):
     alone = copy_project(tmp_path / "alone")
     alone.ok("epochwise", "run", "-m", "tracking=off", *GRID)
@@ -102,7 +102,7 @@ def test_ray_a_node_with_another_processor_is_refused_by_name_or_mixed(project, 
     assert "mixed: the runs are of 2 kinds of processors (" in mixed and "on Zilog Z80" in mixed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "address, reason",
     [("127.0.0.1:9", "no Ray cluster answers (RAY_ADDRESS=127.0.0.1:9)"), ("ray://a:1", "name HOST:PORT of the clus")],

@@ -16,7 +16,7 @@ def statuses(project) -> list[str]:
     return [json.loads(path.read_text())["status"] for path in project.path.glob("multirun/*/*/*/run.json")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_slurm_a_grid_is_to_the_bit_what_it_is_on_one_machine(project, tmp_path):
     alone = copy_project(tmp_path / "alone")
     alone.ok("epochwise", "run", "-m", "tracking=off", *GRID)
