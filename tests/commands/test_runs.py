@@ -91,7 +91,7 @@ def test_the_table_names_what_a_narrow_terminal_lacks(four_runs, capsys, monkeyp
         monkeypatch.setenv(name, value)
     runs((), "-started", None, "table")
     printed = capsys.readouterr().out
-    assert "not shown at this width: published, started" in printed and "outputs/b" in printed
+    assert "not shown at this width: published, directory" in printed and "FINISHED" in printed
 
 
 def test_without_runs(capsys):

@@ -161,6 +161,11 @@ def test_the_fast_preset_does_not_depend_on_params_yaml(project):
     assert (before.prepare.source, before.prepare.validation_size, before.train.epochs) == ("mnist", 5000, 3)
 
 
+def test_a_sweep_preset_without_its_plus_is_named_with_it(project):
+    with pytest.raises(InputError, match=r"^configuration: sweep is chosen with a plus: \+sweep=NAME"):
+        hydra_settings(["sweep=grid"])
+
+
 @pytest.mark.parametrize("group", ["launcher", "sweeper"])
 def test_an_unknown_launcher_or_sweeper_is_named_with_those_that_there_are(project, group):
     with pytest.raises(InputError, match=rf"^configuration: no hydra/{group}=nope; there is basic, \w+, "):

@@ -45,7 +45,7 @@ def test_an_edit_of_params_yaml_takes_it_through_pipeline_and_commands(project):
     project.ok("epochwise", "export")
     project.ok("epochwise", "promote", edited["run_id"])
     printed = project.ok("epochwise", "reproduce", edited["run_id"])
-    assert "executes the run's uncommitted code: networks/residual.py, params.yaml" in printed
+    assert "applies the run's uncommitted changes: networks/residual.py, params.yaml" in printed
     assert f"same: 2 epochs and weights {edited['weights_sha256']}, to the bit" in printed
     served_as_pixels(project)
     project.ok("dvc", "exp", "run", "-S", "model.parameters.width=5", "--temp")
@@ -92,7 +92,7 @@ def test_a_network_that_git_does_not_have_comes_back_from_mlflow(project):
     shutil.rmtree(project.path / "outputs")
     assert "picture" in project.ok("epochwise", "predict", "--random", "3", "--model", record["run_id"])
     printed = project.ok("epochwise", "reproduce", record["run_id"])
-    assert "executes the run's uncommitted code: networks/mine.py" in printed
+    assert "applies the run's uncommitted changes: networks/mine.py" in printed
     assert f"same: 2 epochs and weights {record['weights_sha256']}" in printed
 
 

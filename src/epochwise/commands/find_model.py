@@ -16,7 +16,10 @@ from epochwise.runs.model_archive import check_model_archive
 from epochwise.tracking.download import fetch_run
 from epochwise.tracking.registry import CHAMPION, champion, model_name, names_of_champions
 
-TRAIN_FIRST = "train first, with `dvc repro`, or with `epochwise run` and then name its run: --model RUN_ID"
+TRAIN_FIRST = (
+    "train first, with `dvc repro`, or with `epochwise run` and then name its run; "
+    "`dvc checkout --force` brings back a model that `dvc repro` made and has removed since"
+)
 
 
 @contextmanager

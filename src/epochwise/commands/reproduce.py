@@ -68,7 +68,7 @@ def _check_out(record: RunRecord, recorded: RunDirectory, scratch: Path) -> Path
         git(folder, "apply", "--allow-empty", _recorded_diff(record, recorded, scratch))
         changed = [line[3:] for line in git(folder, "status", "--porcelain").splitlines()]
         if changed:
-            print(f"executes the run's uncommitted code: {', '.join(changed)}", flush=True)
+            print(f"applies the run's uncommitted changes: {', '.join(changed)}", flush=True)
     project = folder / git(root, "rev-parse", "--show-prefix").strip()
     cache_folder().mkdir(parents=True, exist_ok=True)
     (project / "data").mkdir(exist_ok=True)

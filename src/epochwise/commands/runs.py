@@ -27,7 +27,7 @@ Value = str | int | float | None
 
 COLUMNS = ("run", "name", "status", "started", "epochs", *MEASURED, "directory", "sweep", "published")
 SHOWN = ("run", "name", "status", "started", "val_accuracy", "test_accuracy", "published", "directory")  # in the table
-DISPENSABLE = ("published", "started", "test_accuracy", "status", "name")  # a narrow terminal lacks the first
+DISPENSABLE = ("published", "directory", "started", "test_accuracy", "name")  # a narrow terminal lacks the first
 TO_THE_LEFT = ("run", "name", "status", "directory", "published")
 STATUSES = (FINISHED, RUNNING, FAILED, KILLED)
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {

@@ -56,6 +56,10 @@ PLAIN: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
     (re.compile(r"^field '.*' is not Optional$"), lambda key: f"{key} must have a value, got null"),
     (re.compile(r"does not support deletion$"), lambda key: f"{key} cannot be removed; every parameter has a value"),
     (
+        re.compile(r"^Could not override '([\w/]+)'\. No match in the defaults list"),
+        lambda key, group: f"{group} is chosen with a plus: +{group}=NAME",
+    ),
+    (
         re.compile(r"^Could not find '(.*)/([^/]*)' Available options in '.*?': (.*)$"),
         lambda key, group, name, options: f"no {group}={name}; there is {', '.join(options.split())}",
     ),

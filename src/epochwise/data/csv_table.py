@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.common.wording import listed
+from epochwise.common.wording import counted, listed
 from epochwise.data.idx import open_unzipped
 from epochwise.data.images import RawImages, ReadOptions, check_unpacked_size
 from epochwise.data.part_names import CLASSES, LABELS, role_of, without_part
@@ -115,7 +115,12 @@ def read_table(path: Path) -> Table:
     """The images and labels in one CSV. Raises InputError."""
     with _named_in_errors(path):
         header = _read_header(path)
-        return _arrange(path, header, *_read_columns(path, header))
+        try:
+            columns = _read_columns(path, header)
+        except Exception:  # a row of another length makes pandas say many things, of other rows too
+            _check_lengths(path, header)
+            raise
+        return _arrange(path, header, *columns)
 
 
 def _check_has_labels(path: Path, name_of_train: str, train: Table) -> None:
@@ -248,6 +253,25 @@ def _read_columns(path: Path, header: Header) -> tuple[np.ndarray, dict[int, lis
     if not size:
         raise InputError(f"prepare.source: {path} has no rows under its header")
     return np.concatenate(parts), texts
+
+
+def _check_lengths(path: Path, header: Header) -> None:
+    """Raise InputError if the rows do not have as many values as the header, or the first row, has."""
+    with open_unzipped(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        table = csv.reader(text, delimiter=header.delimiter, skipinitialspace=True)
+        rows = [len(row) for row in table if row][bool(header.names) :]
+    wrong = [(number, length) for number, length in enumerate(rows, 1) if length != header.columns]
+    if not wrong:
+        return
+    number, length = wrong[0]
+    under = " under the header" if header.names else ""
+    problem = f"{path}, row {number}{under}, has {counted(length, 'value')}; each row needs {header.columns}"
+    if header.names and set(rows) == {header.columns + 1}:
+        problem = (
+            f"{path} has rows of {header.columns + 1} values under a header of {header.columns}; "
+            f"name the first column, such as index{header.delimiter}{header.names[0]}, if it numbers the rows"
+        )
+    raise InputError(f"prepare.source: {problem}")
 
 
 def _candidates(header: Header) -> list[int]:

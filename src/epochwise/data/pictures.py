@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from epochwise.common.errors import InputError, one_line
 from epochwise.common.wording import counted, listed
@@ -167,7 +167,8 @@ class _Reading:
         try:
             decoded = _decode(path.read_bytes(), self.options.pixel_max)
         except Exception as error:  # Pillow's decoders raise errors of many types, because a file can hold anything
-            self.broken.append(f"{path.relative_to(self.root)} ({one_line(error) or type(error).__name__})")
+            reason = "not a picture" if isinstance(error, UnidentifiedImageError) else one_line(error)
+            self.broken.append(f"{path.relative_to(self.root)} ({reason or type(error).__name__})")
             return None
         picture = decoded.picture
         self.grey += picture.mode == "L"
