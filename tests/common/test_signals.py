@@ -17,8 +17,8 @@ import sys, time
 from pathlib import Path
 from epochwise.common.processes import exit_on_signals
 exit_on_signals()
-Path(sys.argv[1], "started").touch()
 try:
+    Path(sys.argv[1], "started").touch()
     time.sleep(600)
 finally:
     print("stopped after epoch 3", flush=True)

@@ -73,6 +73,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "model_sha256",
         "data_sha256",
         "epochs",
+        "end_rule",
         "epochs_trained",
         "epochs_reused",
         "steps_trained",
