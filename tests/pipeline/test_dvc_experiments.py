@@ -8,8 +8,6 @@ from mlflow.entities import RunStatus
 from epochwise.common.files import read_json
 from epochwise.evaluation.file_names import EVALUATION_FILES
 
-pytestmark = pytest.mark.slow
-
 
 def runs(project) -> dict[str, mlflow.entities.Run]:
     """MLflow's runs by their train.epochs."""
@@ -29,6 +27,7 @@ def assert_whole(project, run, epochs: int) -> None:
         assert (project.path / "mlruns" / "epochwise" / run.info.run_id / "artifacts" / item.path).is_file()
 
 
+@pytest.mark.slow
 def test_in_the_workspace(project):
     project.ok("dvc", "exp", "run", "-S", "train.epochs=3")
     (run,) = runs(project).values()
@@ -42,6 +41,7 @@ def test_in_the_workspace(project):
     assert "# Adam's default" in params
 
 
+@pytest.mark.slow
 def test_temporary_copy_runs_its_own_parameters_and_code(project):
     project.edit("src/epochwise/pipeline/recorded_run.py", 'print(f"epoch ', "print(f\"the copy's epoch ")
     printed = project.ok("dvc", "exp", "run", "--temp", "-S", "train.epochs=1", "-S", "seed=5")
@@ -53,6 +53,7 @@ def test_temporary_copy_runs_its_own_parameters_and_code(project):
     assert "epochs: 2" in (project.path / "params.yaml").read_text()
 
 
+@pytest.mark.long
 def test_queued_experiments_run_as_they_were_queued(project):
     project.ok("dvc", "exp", "run", "--queue", "-S", "train.epochs=1,3")
     project.edit(
@@ -67,7 +68,9 @@ def test_queued_experiments_run_as_they_were_queued(project):
     assert len({run.data.tags["weights_sha256"] for run in kept.values()}) == 2
 
 
-@pytest.mark.parametrize("options", [("--temp",), ("--queue",)])
+@pytest.mark.parametrize(
+    "options", [pytest.param(("--temp",), marks=pytest.mark.slow), pytest.param(("--queue",), marks=pytest.mark.long)]
+)
 def test_data_that_git_does_not_track_is_found_by_its_relative_path(project, options):
     """DVC's copy of the project has tracked files only."""
     (project.path / "data").mkdir()
