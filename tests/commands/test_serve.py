@@ -21,7 +21,7 @@ def documented() -> list[str]:
     return re.search(r"```bash\n(.*?)```", page, flags=re.DOTALL).group(1).splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_raw_pixels_are_answered_with_probabilities(project: Project):
     project.ok("epochwise", "run", "train.epochs=1", "hydra.run.dir=outputs/run")
     run_id = read_json(project.path / "outputs/run/run.json")["run_id"]
