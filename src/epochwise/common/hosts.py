@@ -16,7 +16,7 @@ def host_name() -> str:
 
 @functools.cache
 def kernel() -> str:
-    """What tells whether two processes have one kernel, which alone can see whether the other one lives.
+    """The id of the kernel that this process runs on; only processes on the same kernel can see whether one lives.
 
     All containers of a host have one kernel and see each other's locks, whatever their names are. Another host may have
     the same name. Where Linux does not say which kernel it is, the host's name stands for it.

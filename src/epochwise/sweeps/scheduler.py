@@ -249,7 +249,7 @@ class StoreView:
         self._whole = whole
 
     def ends(self, job: Job) -> tuple[int, int]:
-        """The first and the last epoch with which a run may end, as far as the states in the store tell."""
+        """The first and the last epoch with which a run may end, by the states in the store."""
         key, last = job.segments[-1]
         return self._ends(job.store, key, last, job.patience)
 
@@ -270,7 +270,7 @@ class StoreView:
         return needed
 
     def _ends(self, store: Store | None, key: str, last: int, patience: int | None) -> tuple[int, int]:
-        """The first and the last epoch with which a run of at most `last` epochs may end. The newest state tells it."""
+        """The first and the last epoch with which a run of at most `last` epochs may end, by the newest state."""
         newest = newest_of(self._kept(store, key), last) if store and patience is not None else 0
         return possible_ends(kept_history(store, key, newest) if store and newest else [], last, patience)
 
