@@ -18,9 +18,8 @@ import epochwise
 from epochwise.common.directory_locks import internal_folder
 from epochwise.common.errors import InputError, RunError, one_line
 from epochwise.common.files import read_json, write_json
-from epochwise.common.locks import locked
 from epochwise.common.paths import find_root, main_root
-from epochwise.sweeps.host import PROBE, Host, difference
+from epochwise.sweeps.host import Host, difference, held_probe
 from epochwise.trajectory.identity import PROCESS
 
 ENDED = (  # states of an element that runs no more; one that is to run again on another node is PENDING
@@ -66,10 +65,9 @@ class Slurm:
         if remembered:
             return [remembered]
         print("asking a node of the SLURM cluster for its processor; srun waits until one is free", flush=True)
-        probe = internal_folder(main_root()) / PROBE
         command = ["srun", "--quiet", "--ntasks=1", "--input=none", "--job-name=epochwise-host", *self.flags]
         try:
-            with locked(probe):
+            with held_probe() as probe:
                 printed = _call(
                     [*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)]
                 )
