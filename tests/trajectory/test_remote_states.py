@@ -13,7 +13,14 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.scheduler import Job, StoreView, untrained
 from epochwise.training.history import COLUMNS
 from epochwise.trajectory.identity import trajectory_key
-from epochwise.trajectory.remote_states import RemoteStates, all_kept_epochs, kept_epochs, kept_history, open_states
+from epochwise.trajectory.remote_states import (
+    RemoteStates,
+    all_kept_epochs,
+    kept_epochs,
+    kept_history,
+    largest_state,
+    open_states,
+)
 from epochwise.trajectory.states import StateStore
 
 IDENTITY = {"a": "training"}
@@ -50,6 +57,14 @@ def test_what_is_written_comes_back_and_is_found_by_its_epoch(tmp_path):
     assert newest(states, 1) == 1
     assert kept_epochs(URL, KEY) == [1, 2] and all_kept_epochs(URL) == {KEY: [1, 2]}
     assert isinstance(open_states(tmp_path, IDENTITY, 1), StateStore)
+
+
+def test_how_large_a_state_is(tmp_path):
+    for store in (URL, tmp_path):
+        assert largest_state(store, KEY) is None
+        keep(open_states(store, IDENTITY, 1), 1, 2)
+        assert 500 < largest_state(store, KEY) < 2000
+    assert largest_state("memory://nowhere", KEY) is None
 
 
 def test_half_a_state_is_not_used_and_left_to_whoever_writes_it(memory, capsys):
