@@ -53,7 +53,11 @@ COMMANDS = {  # that tests with an engine need, and Debian's packages of them; `
     },
     "postgres": {"ss": "iproute2", "initdb": "postgresql", "pg_ctl": "postgresql"},
 }
-MODULES = {"ray": {"ray": "ray"}, "postgres": {"psycopg2": "team", "flask_wtf": "team"}}  # and the extras with them
+MODULES = {  # and what pip installs
+    "ray": {"ray": "epochwise[ray]"},
+    "postgres": {"psycopg2": "epochwise[team]", "flask_wtf": "epochwise[team]"},
+    "s3": {"s3fs": "epochwise[s3]", "moto": "moto[server]"},
+}
 
 
 def path_of(command: str) -> str | None:
@@ -64,10 +68,10 @@ def path_of(command: str) -> str | None:
 
 def need(engine: str) -> None:
     """Fail a test whose engine is not installed, with one line that says how to install it."""
-    packages = {package: None for command, package in COMMANDS[engine].items() if not path_of(command)}
-    extras = {extra: None for module, extra in MODULES.get(engine, {}).items() if find_spec(module) is None}
-    ways = [f"apt-get install {' '.join(packages)}"] if packages else []
-    ways += [f"pip install 'epochwise[{','.join(extras)}]'"] if extras else []
+    of_debian = {package for command, package in COMMANDS.get(engine, {}).items() if not path_of(command)}
+    of_python = {package for module, package in MODULES.get(engine, {}).items() if find_spec(module) is None}
+    ways = [f"apt-get install {' '.join(sorted(of_debian))}"] if of_debian else []
+    ways += [f"pip install {' '.join(map(repr, sorted(of_python)))}"] if of_python else []
     if ways:
         pytest.fail(f"what this test needs is not installed: {'; '.join(ways)}", pytrace=False)
 

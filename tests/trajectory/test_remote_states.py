@@ -7,6 +7,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from cluster_nodes import need
 from conftest import clean_environment, free_port, wait_for
 
 from epochwise.runs.directory import RunDirectory
@@ -127,6 +128,7 @@ def test_a_store_that_cannot_be_is_refused_before_anything_runs(project, store, 
 @pytest.fixture
 def s3(tmp_path, monkeypatch):
     """The address of an S3 server of moto's with a bucket, set for this process and its children."""
+    need("s3")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -155,7 +157,6 @@ def _made(system) -> bool:
 
 @pytest.mark.long
 def test_s3_a_second_clone_goes_on_from_the_states_of_the_first(project, s3, tmp_path):
-    """Needs s3fs and moto[server]."""
     from conftest import copy_project
 
     store = "trajectories.store=s3://team/states"
@@ -179,7 +180,7 @@ def _record(project) -> dict:
 
 @pytest.mark.long
 def test_s3_dvc_pushes_and_pulls(project, s3, tmp_path):
-    """Needs dvc-s3 and moto[server]. A colleague's clone has the model after `dvc pull`."""
+    """A colleague's clone has the model after `dvc pull`."""
     project.ok("dvc", "repro")
     project.ok("dvc", "remote", "add", "--default", "storage", "s3://team/dvc")
     project.ok("dvc", "remote", "modify", "storage", "endpointurl", s3)
