@@ -116,7 +116,7 @@ def test_what_a_file_server_shows_late_is_no_failure(sweep, project):
 
     slurm.states = states
     assert not execute(sweep, slurm).failures
-    assert not list(sweep.folder.glob("**/.tmp*"))
+    assert not list(sweep.folder.rglob(".*")), "no temporary file stays"
 
 
 def test_what_was_submitted_is_told_when_slurm_refuses_more(sweep, project, capsys):

@@ -149,6 +149,7 @@ class SlurmExecutor(SweepExecutor):
                 key = (element.array, element.index)
                 state = last_states.get(key, "") if states is None else states.get(key, "")
                 if state.startswith(("PENDING", "CONFIGURING")) or (states is None and not state):
+                    self.doubtful.discard(job.number)  # it has ended on a node that died, and is to run again
                     continue
                 self._look(job, element, state, queue, progress)
             last_states |= states or {}
