@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,21 +42,38 @@ def states(project: Project) -> int:
     return len(list(project.path.glob("trajectories/*/*.npz")))
 
 
-def need(command: str, package: str) -> str:
-    """The path of a command. A test that needs one which is not installed fails, with one line that says so."""
+COMMANDS = {  # that tests with an engine need, and Debian's packages of them; `.ci/run` installs these, too
+    "ray": {"ss": "iproute2"},
+    "slurm": {
+        "ss": "iproute2",
+        "sbatch": "slurm-client",
+        "slurmctld": "slurmctld",
+        "slurmd": "slurmd",
+        "munged": "munge",
+    },
+    "postgres": {"ss": "iproute2", "initdb": "postgresql", "pg_ctl": "postgresql"},
+}
+MODULES = {  # and what pip installs
+    "ray": {"ray": "epochwise[ray]"},
+    "postgres": {"psycopg2": "epochwise[team]", "flask_wtf": "epochwise[team]"},
+    "s3": {"s3fs": "epochwise[s3]", "moto": "moto[server]"},
+}
+
+
+def path_of(command: str) -> str | None:
+    """The path of a command, also of one that users have no reason to type."""
     places = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), "/usr/sbin", "/usr/bin"]
-    found = shutil.which(command) or shutil.which(command, path=os.pathsep.join(map(str, places)))
-    if not found:
-        pytest.fail(f"this test needs {command}: apt-get install {package}", pytrace=False)
-    return found
+    return shutil.which(command) or shutil.which(command, path=os.pathsep.join(map(str, places)))
 
 
-def need_module(name: str, package: str) -> None:
-    """Fail with one line if a Python package that a test needs is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec(name) is None:
-        pytest.fail(f"this test needs {name}: pip install {package}", pytrace=False)
+def need(engine: str) -> None:
+    """Fail a test whose engine is not installed, with one line that says how to install it."""
+    of_debian = {package for command, package in COMMANDS.get(engine, {}).items() if not path_of(command)}
+    of_python = {package for module, package in MODULES.get(engine, {}).items() if find_spec(module) is None}
+    ways = [f"apt-get install {' '.join(sorted(of_debian))}"] if of_debian else []
+    ways += [f"pip install {' '.join(map(repr, sorted(of_python)))}"] if of_python else []
+    if ways:
+        pytest.fail(f"what this test needs is not installed: {'; '.join(ways)}", pytrace=False)
 
 
 def strangers(pids: set[int]) -> list[str]:
@@ -131,7 +149,7 @@ class RayNodes:
 @contextmanager
 def ray_nodes(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayNodes]:
     """A Ray cluster that listens on loopback only, sends no statistics, and whose workers are not nice."""
-    need_module("ray", "'epochwise[ray]'")
+    need("ray")
     settings = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     settings |= {"RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/", "RAY_AUTH_MODE": "token"}
     for name, value in (settings | {"RAY_AUTH_TOKEN": os.urandom(16).hex()}).items():
@@ -205,15 +223,15 @@ class SlurmNodes:
         """Start all daemons; with `cpuinfo`, the last node has another processor."""
         at = {f"--{what}": self.folder / name for what, name in (("socket", "munge.socket"), ("key-file", "munge.key"))}
         at |= {f"--{what}-file": self.folder / f"munged.{what}" for what in ("pid", "log", "seed")}
-        self._daemon(need("munged", "munge"), "--force", *(f"{option}={path}" for option, path in at.items()))
-        self._daemon(need("slurmctld", "slurmctld"), "-f", str(self.folder / "slurm.conf"))
+        self._daemon(path_of("munged"), "--force", *(f"{option}={path}" for option, path in at.items()))
+        self._daemon(path_of("slurmctld"), "-f", str(self.folder / "slurm.conf"))
         for name in self.names:
             self.start_node(name, cpuinfo if name == self.names[-1] else None)
         wait_for(lambda: self.call("sinfo", "-h", "-o", "%T").split() == ["idle"], "idle nodes", 60)
 
     def start_node(self, name: str, cpuinfo: Path | None = None) -> None:
         """Start the daemon of a node; with `cpuinfo`, on another processor, for root only."""
-        command = [need("slurmd", "slurmd"), "-N", name, "-f", str(self.folder / "slurm.conf")]
+        command = [path_of("slurmd"), "-N", name, "-f", str(self.folder / "slurm.conf")]
         self._daemon(*(in_namespace(cpuinfo, command) if cpuinfo else command))
 
     def call(self, *command: str) -> str:
@@ -259,8 +277,7 @@ class SlurmNodes:
 @contextmanager
 def slurm_nodes(count: int, cpuinfo: Path | None = None) -> Iterator[SlurmNodes]:
     """A SLURM cluster of nodes with one CPU each; with `cpuinfo`, the last one has another processor."""
-    for command, package in (("sbatch", "slurm-client"), ("slurmctld", "slurmctld"), ("slurmd", "slurmd")):
-        need(command, package)
+    need("slurm")
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
         nodes = SlurmNodes(Path(folder), count)
         try:
@@ -273,7 +290,8 @@ def slurm_nodes(count: int, cpuinfo: Path | None = None) -> Iterator[SlurmNodes]
 @contextmanager
 def postgres() -> Iterator[str]:
     """The address of a new database on a PostgreSQL server, which refuses to be root's."""
-    initdb, pg_ctl = need("initdb", "postgresql"), need("pg_ctl", "postgresql")
+    need("postgres")
+    initdb, pg_ctl = path_of("initdb"), path_of("pg_ctl")
     as_owner = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         password = Path(folder) / "password"
@@ -308,8 +326,6 @@ class TeamServer:
     """MLflow's server with passwords and two ordinary users, on a PostgreSQL database."""
 
     def __init__(self, folder: Path, database: str) -> None:
-        need_module("psycopg2", "'epochwise[team]'")
-        need_module("flask_wtf", "'epochwise[team]'")
         self.folder, self.port, self.database = folder, free_port(), database
         self.address = f"http://127.0.0.1:{self.port}"
         (folder / "auth.ini").write_text(AUTH.format(folder=folder))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
     from epochwise.sweeps.executor import SweepExecutor
@@ -76,16 +76,18 @@ class EpochwiseLauncher(Launcher):
 class RayLauncher(EpochwiseLauncher):
     """Runs jobs in slots of a Ray cluster."""
 
-    def __init__(self, resources: DictConfig) -> None:
-        """`resources` are what each slot needs beside processors."""
+    def __init__(self, **options: object) -> None:
+        """`options` are those of conf/hydra/launcher/ray.yaml."""
         super().__init__(n_jobs=-1)
-        self.resources = {str(name): float(much) for name, much in resources.items()}
+        self.options = options
 
     def executor(self, sweep: "SweepRecord", compose: Callable[[int], DictConfig]) -> "SweepExecutor":
-        from epochwise.sweeps.ray_cluster import RayCluster  # in here for their cost
+        from epochwise.sweeps.elsewhere import plain_options  # in here for their cost
+        from epochwise.sweeps.ray_cluster import RayCluster, read_resources
         from epochwise.sweeps.ray_executor import RayExecutor
 
-        return RayExecutor(sweep, RayCluster(self.resources), self.context, compose)
+        resources = read_resources(plain_options(OmegaConf.create(self.options)))
+        return RayExecutor(sweep, RayCluster(resources), self.context, compose)
 
 
 class SlurmLauncher(EpochwiseLauncher):
@@ -97,7 +99,9 @@ class SlurmLauncher(EpochwiseLauncher):
         self.options = options
 
     def executor(self, sweep: "SweepRecord", compose: Callable[[int], DictConfig]) -> "SweepExecutor":
-        from epochwise.sweeps.slurm import Slurm  # in here for their cost
+        from epochwise.sweeps.elsewhere import plain_options  # in here for their cost
+        from epochwise.sweeps.slurm import Slurm
         from epochwise.sweeps.slurm_executor import SlurmExecutor
 
-        return SlurmExecutor(sweep, Slurm.of(self.options), self.context, compose)
+        slurm = Slurm.of(plain_options(OmegaConf.create(self.options)))
+        return SlurmExecutor(sweep, slurm, self.context, compose)

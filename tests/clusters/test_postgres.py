@@ -10,7 +10,7 @@ from conftest import clean_environment, copy_project, wait_for
 MAX_REQUESTS = 36  # of a run: 19 files, and 15 requests of a run of one or two syncs; each costs 0.3 s of hashing
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_postgres_two_users_sweep_at_once_and_a_run_costs_few_requests(project, tmp_path):
     other = copy_project(tmp_path / "other")
     with postgres() as database:

@@ -12,6 +12,7 @@ from cluster_nodes import (
     RUNS,
     descendants,
     epochs_trained,
+    need,
     other_cpuinfo,
     ray_nodes,
     states,
@@ -30,8 +31,9 @@ def statuses(project) -> list[str]:
     return [json.loads(path.read_text())["status"] for path in project.path.glob("multirun/*/*/*/run.json")]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_ray_a_grid_is_to_the_bit_what_it_is_on_one_machine(project, tmp_path, monkeypatch):
+    need("ray")
     alone = copy_project(tmp_path / "alone")
     alone.ok("epochwise", "run", "-m", "tracking=off", *GRID)
     with ray_nodes(2, monkeypatch) as nodes:
@@ -108,9 +110,7 @@ def test_ray_a_node_with_another_processor_is_refused_by_name_or_mixed(project, 
     [("127.0.0.1:9", "no Ray cluster answers (RAY_ADDRESS=127.0.0.1:9)"), ("ray://a:1", "name HOST:PORT of the clus")],
 )
 def test_ray_no_cluster_is_one_line(project, address, reason):
-    from cluster_nodes import need_module
-
-    need_module("ray", "'epochwise[ray]'")
+    need("ray")
     done = project.run(*SWEEP, RAY_ADDRESS=address)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert reason in done.stderr

@@ -5,7 +5,18 @@ import signal
 import subprocess
 
 import pytest
-from cluster_nodes import EPOCHS, GRID, RUNS, epochs_trained, other_cpuinfo, slurm_nodes, states, strangers, weights
+from cluster_nodes import (
+    EPOCHS,
+    GRID,
+    RUNS,
+    epochs_trained,
+    need,
+    other_cpuinfo,
+    slurm_nodes,
+    states,
+    strangers,
+    weights,
+)
 from conftest import clean_environment, copy_project, wait_for
 
 SWEEP = ("epochwise", "run", "-m", "hydra/launcher=slurm", "tracking=off", *GRID)
@@ -16,8 +27,9 @@ def statuses(project) -> list[str]:
     return [json.loads(path.read_text())["status"] for path in project.path.glob("multirun/*/*/*/run.json")]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_slurm_a_grid_is_to_the_bit_what_it_is_on_one_machine(project, tmp_path):
+    need("slurm")
     alone = copy_project(tmp_path / "alone")
     alone.ok("epochwise", "run", "-m", "tracking=off", *GRID)
     with slurm_nodes(2) as nodes:

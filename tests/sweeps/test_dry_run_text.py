@@ -11,14 +11,21 @@ from epochwise.sweeps.pace import Pace, kind
 from epochwise.sweeps.scheduler import Job
 
 
+def printed(root: Path, jobs: int, later: list[LaterRung], n_jobs: int | None, store, state: int | None = 10**6) -> str:
+    """The text if jobs are known that train ten epochs of a second each."""
+    points = [point(number, train__threads=1) for number in range(jobs)]
+    paces = {kind(points[0].parameters, points[0].data_sha256): Pace(3, 1.0, 0.0, 2 * 10**6, state)}
+    planned = [
+        PlannedJob(one, job=Job(one.job, "", RunDirectory(Path("run")), 1, 10, [("t", 10)], None), to_train=10)
+        for one in points
+    ]
+    return "\n".join(text(DryRun(planned, at_least=10, later=later), paces, root, n_jobs, store, 1.0))
+
+
 def estimate(root: Path, least: int, most: int) -> str:
-    """The line about time, if the job that is known trains ten epochs of a second each, and a later rung so many."""
-    one = point(0, train__threads=1)
-    job = Job(0, "a job", RunDirectory(Path("run")), 1, 10, [("trajectory", 10)], None)
-    planned = PlannedJob(one, job=job, missing=10, to_train=10)
-    plan = DryRun([planned], at_least=10, later=[LaterRung(20, (1, 4), (1, 4), (least, most))])
-    paces = {kind(one.parameters, one.data_sha256): Pace(3, 1.0, 0.0, 1000, 1000)}
-    (line,) = [line for line in text(plan, paces, root, 1, 1.0) if line.startswith("time: ")]
+    """The line about time, if a job trains ten epochs, and a later rung so many."""
+    lines = printed(root, 1, [LaterRung(20, (1, 4), (1, 4), (least, most))], 1, None).splitlines()
+    (line,) = [line for line in lines if line.startswith("time: ")]
     return line
 
 
@@ -27,3 +34,22 @@ def test_an_estimate_is_from_the_least_to_the_most(tmp_path):
         assert f"about {10 + least} s to {50 + least} s;" in estimate(tmp_path, least, least + 40)
     assert "about 60 s to 168 min;" in estimate(tmp_path, 50, 10_050)
     assert "about 30 s;" in estimate(tmp_path, 20, 20)
+
+
+def test_what_a_cluster_takes_is_told_as_the_time_of_one_worker(tmp_path):
+    """How many workers there are is the cluster's to decide, and may change."""
+    text = printed(tmp_path, 30, [], None, None)
+    assert "30 runs to run on as many workers as the cluster has room for: " in text
+    assert "time: about 5 min of one worker, divided among all, but no less than 10 s; an epoch" in text
+    assert "1 run to run on 1 worker: " in printed(tmp_path, 1, [], None, None)
+
+
+def test_states_are_told_where_they_go(tmp_path):
+    here = printed(tmp_path, 2, [], 1, tmp_path)
+    assert "disk: at most 24 MB, and " in here and "1.0 MB a state" in here and "states: " not in here
+    there = printed(tmp_path, 2, [], 1, "s3://team/states")
+    assert "disk: at most 4 MB, and with tracking as much again for runs in MLflow: 2.0 MB a run; " in there
+    assert "states: at most 20 MB, 1.0 MB a state, in s3://team/states" in there
+    assert "states: at most 20 states of unknown size, in s3://t" in printed(tmp_path, 2, [], 1, "s3://t", None)
+    nowhere = printed(tmp_path, 2, [], 1, None)
+    assert "states: none are kept" in nowhere and "MB a state" not in nowhere

@@ -8,6 +8,7 @@ from made_sweeps import finish, make_sweep
 from omegaconf import DictConfig
 
 from epochwise.common.errors import InputError, RunError
+from epochwise.common.hosts import kernel
 from epochwise.config import overrides
 from epochwise.config.compose import load
 from epochwise.sweeps import ray_executor
@@ -54,7 +55,8 @@ class FakeCluster:
     def slots(self, threads: int) -> int:
         return sum(cpus // threads for cpus in self.cpus)
 
-    def open(self, threads: int, tracked: bool) -> FakeSlot:
+    def open(self, threads: int, probe, tracked: bool) -> FakeSlot:
+        assert probe.suffix == ".folder", "the lock that the command holds"
         self.opened.append(FakeSlot(self, threads))
         return self.opened[-1]
 
@@ -69,9 +71,11 @@ class FakeCluster:
         given = self.hosts.pop(0) if self.hosts else {}
         if isinstance(given, str):
             return SlotResult({}, given)
+        if isinstance(given, Host):
+            return SlotResult(asdict(given))
         process = copy.deepcopy(PROCESS)
         process["processor"] |= given
-        return SlotResult(asdict(Host("n1", "kernel", True, process)))
+        return SlotResult(asdict(Host("n1", kernel(), True, process)))
 
     def run(self, job, folder: str, number: int) -> SlotResult:
         self.order.append(number)
@@ -88,8 +92,9 @@ def execute(project, monkeypatch):
     """Run a sweep on a cluster; returns its record as it is on disk afterwards."""
     monkeypatch.setattr(ray_executor, "POLL_INTERVAL", -1.0)
 
-    def execute(cluster: FakeCluster, *typed: str, **more) -> SweepRecord:
-        _, points = make_points(overrides.grid(["tracking=off", *typed]))
+    def execute(cluster: FakeCluster, *typed: str, and_one: tuple[str, ...] = (), **more) -> SweepRecord:
+        one = [["tracking=off", *and_one]] if and_one else []
+        _, points = make_points([*overrides.grid(["tracking=off", *typed]), *one])
         sweep = make_sweep(project.path, [], *points, **more)
 
         def compose(number: int) -> DictConfig:
@@ -111,9 +116,9 @@ def test_as_many_slots_are_asked_for_as_trajectories_can_use(execute):
 def test_a_job_whose_node_is_lost_runs_again_up_to_three_times(execute, capsys):
     sweep = execute(FakeCluster(1, 1, 1, 1, ends=("dead", "dead", "dead", None)), "seed=0")
     assert not sweep.failures
-    assert capsys.readouterr().out.count("lost: seed=0: its node is gone; it runs again (") == 3
+    assert capsys.readouterr().out.count("lost: seed=0: its slot is gone (dead); it runs again (") == 3
     lost = execute(FakeCluster(1, 1, 1, 1, 1, ends=("dead",) * 4), "seed=1")
-    assert lost.failures == {0: "its node was lost 4 times (dead)"}
+    assert lost.failures == {0: "its slot was lost 4 times (dead)"}
 
 
 def test_nodes_that_come_are_used(execute):
@@ -150,9 +155,62 @@ def test_a_slot_of_another_kind_is_named_and_not_used(execute, capsys):
     assert not execute(mixed, "seed=5", "sweep.mixed=true", mixed=True).failures
 
 
-def test_a_cluster_of_which_no_slot_can_be_used_ends_the_sweep(execute):
+@pytest.mark.parametrize("cpus, threads", [(1, 1), (4, 3)])
+def test_a_cluster_of_which_no_slot_can_be_used_ends_the_sweep(execute, cpus, threads):
+    """Also if CPUs are left, but too few for another slot."""
     with pytest.raises(RunError, match="no slot of the Ray cluster can run the jobs: no module"):
-        execute(FakeCluster(1, hosts=("no module",)), "seed=0")
+        execute(FakeCluster(cpus, hosts=("no module",)), f"train.threads={threads}", "seed=0")
+
+
+def test_a_node_that_comes_later_is_asked_what_the_first_ones_were(execute, monkeypatch, capsys):
+    """Whether it sees the locks, has the libraries, and is the host of the database."""
+    other = copy.deepcopy(PROCESS)
+    other["versions"] |= {"numpy": "0"}
+    hosts = Host("n2", kernel(), False, PROCESS), Host("n3", kernel(), True, other), Host("n4", "else", True, PROCESS)
+    monkeypatch.setattr(ray_executor, "server_problem", lambda tracked: "mlflow.db is for one host")
+    assert not execute(FakeCluster(1, 1, 1, 1, hosts=hosts), "seed=range(0,6)").failures
+    printed = capsys.readouterr().out
+    assert "a slot is not used: n2 does not see the locks" in printed
+    assert "a slot is not used: n3 has another library version (numpy: 0, not" in printed
+    assert "a slot is not used: mlflow.db is for one host" in printed
+
+
+def test_a_slot_that_was_refused_is_asked_again_when_nodes_come_or_go(execute):
+    """The node that was refused may be the one that went."""
+    cluster = FakeCluster(1, 1, hosts=({"model name": "Z80"},))
+    wait = cluster.wait
+
+    def change(slots, seconds):
+        if any(slot.refused for slot in slots):
+            cluster.cpus = [1]
+        return wait(slots, seconds)
+
+    cluster.wait = change
+    assert not execute(cluster, "seed=range(0,4)").failures
+    assert any(slot.refused for slot in cluster.closed)
+
+
+def test_a_slot_for_which_there_is_no_job_gives_its_cpus_to_one_that_waits(execute):
+    """Ray has put the slots with one CPU on two nodes of two CPUs, so that none has room for one with two."""
+    cluster = FakeCluster(2, 2)
+    wait = cluster.wait
+
+    def crowded(slots, seconds):
+        small = [slot for slot in slots if slot.threads == 1]
+        return wait([slot for slot in slots if slot.threads == 1 or len(small) < 2], seconds)
+
+    cluster.wait = crowded
+    sweep = execute(cluster, "train.threads=1", "seed=0,1", and_one=("train.threads=2", "seed=0"))
+    assert not sweep.failures and cluster.order[-1] == 2
+
+
+def test_waiting_for_a_cluster_without_room_is_said_once(execute, monkeypatch, capsys):
+    monkeypatch.setattr(ray_executor, "PATIENCE", -1.0)
+    cluster, looks = FakeCluster(1), iter(range(100))
+    wait = cluster.wait
+    cluster.wait = lambda slots, seconds: wait(slots, seconds) if next(looks) > 5 else []
+    assert not execute(cluster, "seed=0").failures
+    assert capsys.readouterr().out.count("no slot of the Ray cluster is ready; waiting") == 1
 
 
 def test_a_slot_that_waits_for_processors_that_are_gone_is_given_up(execute):

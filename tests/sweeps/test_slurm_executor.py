@@ -1,20 +1,23 @@
 """The jobs of a sweep as arrays, with a cluster that is none: what is submitted, attached to, and said of failures."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from made_sweeps import finish, make_sweep
 from omegaconf import DictConfig
 
-from epochwise.common.errors import InputError
+from epochwise.common.errors import InputError, RunError
 from epochwise.common.files import write_text
 from epochwise.config import overrides
 from epochwise.config.compose import load
-from epochwise.sweeps import slurm_element, slurm_executor
+from epochwise.sweeps import slurm, slurm_element, slurm_executor
 from epochwise.sweeps.directory import failure_file
 from epochwise.sweeps.grid import make_points
+from epochwise.sweeps.host import Host
 from epochwise.sweeps.leaderboard import make_leaderboard
+from epochwise.sweeps.progress import SweepProgress
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.slurm import Slurm
 from epochwise.sweeps.slurm_element import run_element
@@ -77,7 +80,80 @@ def test_an_element_is_a_trajectory_the_longest_run_first(sweep, project, capsys
     assert epochs == [[3, 2, 1]] * 2
     printed = capsys.readouterr().out
     assert "submitted SLURM array 101; logs multirun/day/time/slurm-*.log" in printed
-    assert "6 runs on 2 workers: 6 epochs to train" in printed and printed.count("done: ") == 6
+    assert "6 runs in 2 elements of SLURM arrays: 6 epochs to train" in printed and printed.count("done: ") == 6
+
+
+def test_an_array_is_known_by_its_sweep_folder(sweep, project, capsys):
+    """A copied sweep does not attach to the array of the original, and two clones' arrays have two names."""
+    slurm = FakeSlurm(project.path)
+    real, slurm.states = slurm.states, lambda names: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        execute(sweep, slurm)
+    shutil.copytree(sweep.folder, sweep.folder.with_name("copy"))
+    slurm.states = real
+    copied = SweepRecord.read(sweep.folder.with_name("copy"))
+    assert not execute(copied, slurm).failures
+    first, second = slurm.arrays
+    assert first != second and [path.name for path in sorted(copied.folder.glob("slurm-*.json"))] == [
+        "slurm-1.json",
+        "slurm-2.json",
+    ]
+
+
+def test_what_a_file_server_shows_late_is_no_failure(sweep, project):
+    """SLURM says that an element has ended before its files are seen here."""
+    slurm = FakeSlurm(project.path)
+    real, ended = slurm.states, set()
+
+    def states(names):
+        slurm.runs = False
+        found = real(names)
+        for key in found:
+            if key in ended and found[key] != "COMPLETED":
+                slurm.end(*key)
+            ended.add(key)
+        return dict.fromkeys(found, "COMPLETED")
+
+    slurm.states = states
+    assert not execute(sweep, slurm).failures
+    assert not list(sweep.folder.rglob(".*")), "no temporary file stays"
+
+
+def test_what_was_submitted_is_told_when_slurm_refuses_more(sweep, project, capsys):
+    slurm = FakeSlurm(project.path, most=1)
+    submit = slurm.submit
+
+    def refuse(*arguments):
+        if slurm.arrays:
+            raise RunError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+        return submit(*arguments)
+
+    slurm.submit = refuse
+    with pytest.raises(RunError, match="QOSMax"):
+        execute(sweep, slurm)
+    assert "SLURM array 101 goes on without this command" in capsys.readouterr().out
+
+
+def test_why_an_element_waits_is_said_once_if_that_is_unusual(sweep, project, capsys, monkeypatch):
+    lines = "e-1|0|PENDING|Resources\ne-1|1|PENDING|launch failed requeued held\ne-1|2|RUNNING|None\n"
+    monkeypatch.setattr(slurm, "_call", lambda command: lines)
+    states = Slurm.of({}).states(["e-1"])
+    assert list(states.values()) == ["PENDING", "PENDING (launch failed requeued held)", "RUNNING"]
+    fake = FakeSlurm(project.path)
+    real, looks = fake.states, iter(range(1000))
+    held = {1: "PENDING (launch failed requeued held)", 2: "PENDING (launch failed requeued held)"}
+    fake.states = lambda names: (
+        real(names) if (look := next(looks)) not in held else dict.fromkeys(real(names), held[look])
+    )
+    assert not execute(sweep, fake).failures
+    assert capsys.readouterr().out.count("SLURM lets elements wait: PENDING (launch failed requeued held)") == 1
+
+
+def test_the_time_left_is_that_of_the_elements_that_run(sweep, project, monkeypatch):
+    workers = []
+    monkeypatch.setattr(SweepProgress, "update", lambda progress, queue: workers.append(progress.workers))
+    execute(sweep, FakeSlurm(project.path))
+    assert set(workers) == {1}, "FakeSlurm runs one element at a time"
 
 
 def test_arrays_are_no_larger_than_slurm_takes_them(sweep, project):
@@ -200,6 +276,9 @@ def test_an_element_on_another_processor_is_refused_by_the_nodes_name(sweep, pro
     [
         ({"sbatch": {"array": "1-2"}}, "hydra.launcher.sbatch.array: this launcher sets it"),
         ({"sbatch": {"mem": ["4G"]}}, "hydra.launcher.sbatch.mem"),
+        ({"sbatch": {"clusters": "b"}}, "hydra.launcher.sbatch.clusters: this launcher sets it"),
+        ({"sbatch": "mem=4G"}, "hydra.launcher.sbatch must be options by name"),
+        ({"qos": "high"}, "hydra.launcher.qos: no such key; an option of sbatch goes into hydra.launcher.sbatch"),
         ({"at_once": -1}, "hydra.launcher.at_once must be a whole number of 0 or more, got -1"),
     ],
 )
@@ -208,6 +287,59 @@ def test_options_that_cannot_be_are_refused(options, reason):
         Slurm.of(options)
 
 
+@pytest.fixture
+def asked(project, monkeypatch):
+    """How srun was called, with what it answers as `answer`: a node that says what this host is."""
+
+    class Asked(list):
+        answer = Host("n1", "kernel", True, slurm.PROCESS)
+
+        def call(self, command, text=""):
+            self.append([part for part in command if part.startswith("--immediate")])
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return json.dumps(self.answer.as_plain())
+
+    made = Asked()
+    monkeypatch.setattr(slurm, "_call", made.call)
+    return made
+
+
+def test_a_node_is_remembered_and_asked_for_its_locks_before_each_sweep(asked):
+    other = slurm.PROCESS | {"processor": {"model name": "Z80"}}
+    (first,) = Slurm.of({}).hosts()
+    asked.answer = replace(asked.answer, name="n2", process=other)
+    assert Slurm.of({}).hosts() == [first], "the same command finds the same runs again"
+    assert asked == [[], ["--immediate=5"]]
+    asked.answer = replace(asked.answer, locked=False)
+    (lockless,) = Slurm.of({}).hosts()
+    assert (lockless.name, lockless.locked) == ("n2", False), "which is refused"
+
+
+def test_if_no_node_is_free_at_once_what_one_said_before_holds_and_that_is_said(asked, capsys):
+    (first,) = Slurm.of({}).hosts()
+    asked.answer = RunError("srun: error: Unable to allocate resources: Requested nodes are busy")
+    assert Slurm.of({}).hosts() == [first]
+    assert "no node could be asked whether it sees this host's locks; one did before (srun: " in capsys.readouterr().out
+
+
+def test_a_node_that_sees_no_locks_is_not_remembered(asked):
+    good, asked.answer = asked.answer, replace(asked.answer, locked=False)
+    assert not Slurm.of({}).hosts()[0].locked
+    asked.answer = good
+    assert Slurm.of({}).hosts()[0].locked and asked == [[], []]
+
+
+def test_a_job_that_the_command_is_typed_in_decides_nothing(monkeypatch):
+    for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SQUEUE_PARTITION", "SLURM_CONF", "OTHER"):
+        monkeypatch.setenv(name, "1")
+    printed = slurm._call(["env"]).splitlines()
+    assert "SLURM_CONF=1" in printed and "OTHER=1" in printed
+    assert not [line for line in printed if line.startswith(("SLURM_JOB", "SLURM_NTASKS", "SQUEUE_"))]
+
+
 def test_options_are_given_to_slurm_as_they_are():
-    options = {"partition": "short", "constraint": None, "time": "2:00:00", "sbatch": {"mem": "4G", "exclusive": True}}
-    assert Slurm.of(options) == Slurm(("--partition=short", "--mem=4G", "--exclusive"), "2:00:00", 0)
+    options = {"partition": "short", "constraint": None, "time": "2:00:00"}
+    options["sbatch"] = {"mem": "4G", "exclusive": True, "begin": "20:00", "hold": False}
+    flags = ("--partition=short", "--mem=4G", "--exclusive")
+    assert Slurm.of(options) == Slurm(flags, ("--begin=20:00",), "2:00:00", 0), "srun would wait until 20:00"

@@ -7,13 +7,21 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from cluster_nodes import need
 from conftest import clean_environment, free_port, wait_for
 
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.scheduler import Job, StoreView, untrained
 from epochwise.training.history import COLUMNS
 from epochwise.trajectory.identity import trajectory_key
-from epochwise.trajectory.remote_states import RemoteStates, all_kept_epochs, kept_epochs, kept_history, open_states
+from epochwise.trajectory.remote_states import (
+    RemoteStates,
+    all_kept_epochs,
+    kept_epochs,
+    kept_history,
+    largest_state,
+    open_states,
+)
 from epochwise.trajectory.states import StateStore
 
 IDENTITY = {"a": "training"}
@@ -50,6 +58,14 @@ def test_what_is_written_comes_back_and_is_found_by_its_epoch(tmp_path):
     assert newest(states, 1) == 1
     assert kept_epochs(URL, KEY) == [1, 2] and all_kept_epochs(URL) == {KEY: [1, 2]}
     assert isinstance(open_states(tmp_path, IDENTITY, 1), StateStore)
+
+
+def test_how_large_a_state_is(tmp_path):
+    for store in (URL, tmp_path):
+        assert largest_state(store, KEY) is None
+        keep(open_states(store, IDENTITY, 1), 1, 2)
+        assert 500 < largest_state(store, KEY) < 2000
+    assert largest_state("memory://nowhere", KEY) is None
 
 
 def test_half_a_state_is_not_used_and_left_to_whoever_writes_it(memory, capsys):
@@ -112,6 +128,7 @@ def test_a_store_that_cannot_be_is_refused_before_anything_runs(project, store, 
 @pytest.fixture
 def s3(tmp_path, monkeypatch):
     """The address of an S3 server of moto's with a bucket, set for this process and its children."""
+    need("s3")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -140,7 +157,6 @@ def _made(system) -> bool:
 
 @pytest.mark.long
 def test_s3_a_second_clone_goes_on_from_the_states_of_the_first(project, s3, tmp_path):
-    """Needs s3fs and moto[server]."""
     from conftest import copy_project
 
     store = "trajectories.store=s3://team/states"
@@ -164,7 +180,7 @@ def _record(project) -> dict:
 
 @pytest.mark.long
 def test_s3_dvc_pushes_and_pulls(project, s3, tmp_path):
-    """Needs dvc-s3 and moto[server]. A colleague's clone has the model after `dvc pull`."""
+    """A colleague's clone has the model after `dvc pull`."""
     project.ok("dvc", "repro")
     project.ok("dvc", "remote", "add", "--default", "storage", "s3://team/dvc")
     project.ok("dvc", "remote", "modify", "storage", "endpointurl", s3)

@@ -1,7 +1,6 @@
 """`epochwise run … --dry-run`: what would be run, what of it is there, and what it would cost."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -10,6 +9,7 @@ from epochwise.common.terminal import Terminal
 from epochwise.pipeline.directories import state_store
 from epochwise.sweeps.dry_run import plan_grid, plan_search
 from epochwise.sweeps.dry_run_text import text
+from epochwise.sweeps.elsewhere import is_cluster
 from epochwise.sweeps.opening import open_command
 from epochwise.sweeps.pace import paces
 from epochwise.sweeps.search import proposer_of
@@ -28,6 +28,6 @@ def print_dry_run(typed: Sequence[str], settings: DictConfig) -> None:
     else:
         plan = plan_grid(root, opened.sweep, opened.points, store)
     found = paces(root, store, [planned.point for planned in plan.jobs])
-    n_jobs = settings.launcher.get("n_jobs", 1)
-    for line in text(plan, found, root, n_jobs, opened.cfg.trajectories.max_gb if isinstance(store, Path) else 0):
+    n_jobs = settings.launcher.get("n_jobs", None if is_cluster(settings) else 1)
+    for line in text(plan, found, root, n_jobs, store, opened.cfg.trajectories.max_gb):
         Terminal().print(line, markup=False)

@@ -48,9 +48,13 @@ def internal_folder(root: Path) -> Path:
     return root / ".epochwise"
 
 
-def _directory_lock(root: Path, directory: Path) -> FileLock:
-    """The lock of a directory, named by its path in the project: hosts may have the project in different folders."""
+def lock_file_of(root: Path, directory: Path) -> Path:
+    """The file whose lock is the directory's, named by its path in the project, which hosts may have elsewhere."""
     resolved, around = directory.resolve(), root.resolve()
     path = resolved.relative_to(around) if resolved.is_relative_to(around) else resolved
     name = hashlib.sha256(str(path).encode()).hexdigest()
-    return file_lock(internal_folder(root) / f"{name}.folder")
+    return internal_folder(root) / f"{name}.folder"
+
+
+def _directory_lock(root: Path, directory: Path) -> FileLock:
+    return file_lock(lock_file_of(root, directory))

@@ -1,7 +1,7 @@
 """What `epochwise run -m … --dry-run` prints: jobs, epochs, and an estimate of time and disk."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from epochwise.common.paths import display_path
@@ -9,10 +9,16 @@ from epochwise.common.wording import counted
 from epochwise.sweeps.cores import worker_count
 from epochwise.sweeps.dry_run import Bounds, DryRun, PlannedJob
 from epochwise.sweeps.pace import Pace, kind
+from epochwise.trajectory.remote_states import Store
 
 
-def text(plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int, max_gb: float) -> list[str]:
-    """The lines. `found` are the paces of runs of these kinds, `n_jobs` that of the launcher."""
+def text(
+    plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int | None, store: Store | None, max_gb: float
+) -> list[str]:
+    """The lines. `found` are the paces of runs of these kinds, `n_jobs` that of the launcher, if it has one.
+
+    States go to `store`, which is kept within `max_gb` if it is a folder; None keeps none.
+    """
     lines = ["dry run: nothing is run", *map(_job, plan.jobs)]
     for rung in plan.later:
         lines.append(
@@ -20,13 +26,23 @@ def text(plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int, max_g
             f"{_between(rung.to_train, 'epoch')} to train"
         )
     threads = [planned.job.threads for planned in plan.to_run if planned.job]
-    workers = worker_count(n_jobs, threads) if threads else 1
+    workers = _workers(n_jobs, threads, plan.runs[1])
     finished = sum(planned.finished is not None for planned in plan.jobs)
     diverged = sum(planned.diverged is not None for planned in plan.jobs)
     there = f"{finished} finished" + (f", {diverged} diverged" if diverged else "")
     runs = f"{counted(len(plan.jobs), 'job')}, {there}; {_between(plan.runs, 'run')} to run"
-    lines.append(f"{runs} on {counted(workers, 'worker')}: {_between(plan.epochs, 'epoch')} to train")
-    return [*lines, _time(plan, found, workers), _disk(plan, found, root, max_gb)] if plan.runs[1] else lines
+    where = f"on {counted(workers, 'worker')}" if workers else "on as many workers as the cluster has room for"
+    lines.append(f"{runs} {where}: {_between(plan.epochs, 'epoch')} to train")
+    if plan.runs[1]:
+        lines += [_time(plan, found, workers), *_disk(plan, found, root, store, max_gb)]
+    return lines
+
+
+def _workers(n_jobs: int | None, threads: Sequence[int], runs: int) -> int | None:
+    """How many workers there would be; None if a cluster decides that."""
+    if runs <= 1 or not threads:
+        return 1
+    return None if n_jobs is None else worker_count(n_jobs, threads)
 
 
 def _job(planned: PlannedJob) -> str:
@@ -43,8 +59,11 @@ def _job(planned: PlannedJob) -> str:
     return f"to run: {point.name} · epochs: {planned.there} there{others}, {at_most}{planned.to_train} to train"
 
 
-def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
-    """At the pace of runs here. Jobs of a rung that is not decided yet are taken to be like those before it."""
+def _time(plan: DryRun, found: Mapping[str, Pace], workers: int | None) -> str:
+    """At the pace of runs here. Jobs of a rung that is not decided yet are taken to be like those before it.
+
+    If it is not known how many workers there would be, it is the time of a single one.
+    """
     known = [(planned, found.get(kind(planned.point.parameters, planned.point.data_sha256))) for planned in plan.jobs]
     paces = [pace for _, pace in known if pace]
     if len(paces) < len(known) or not paces:
@@ -55,26 +74,38 @@ def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
     at_most = "at most " if any(planned.may_end_early for planned in plan.jobs) else ""
     epoch, around = max(pace.epoch for pace in paces), max(pace.around or 0 for pace in paces)
     later = [
-        sum(rung.to_train[end] * epoch + rung.runs[end] * around for rung in plan.later) / workers for end in (0, 1)
+        sum(rung.to_train[end] * epoch + rung.runs[end] * around for rung in plan.later) / (workers or 1)
+        for end in (0, 1)
     ]
-    now = max(sum(seconds) / workers, *seconds)
+    now = max(sum(seconds) / (workers or 1), *seconds)
     bounds = list(dict.fromkeys(_duration(now + more) for more in later))
     pace = f"an epoch takes {epoch:.1f} s, and a run {around:.1f} s beside its training"
     runs = sum({id(one): one.runs for one in paces}.values())  # of each kind once
-    return f"time: {at_most}about {' to '.join(bounds)}; {pace}, as in {counted(runs, 'run')} here"
+    of_one = "" if workers else f" of one worker, divided among all, but no less than {_duration(max(seconds))}"
+    return f"time: {at_most}about {' to '.join(bounds)}{of_one}; {pace}, as in {counted(runs, 'run')} here"
 
 
-def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, max_gb: float) -> str:
-    sizes = list(found.values())
-    directory = max((pace.directory or 0 for pace in sizes), default=0)
-    state = max((pace.state or 0 for pace in sizes), default=0)
+def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, store: Store | None, max_gb: float) -> list[str]:
+    """What run directories and states would take, each at most. The size of a state is the largest in the store."""
+    directory = max((pace.directory or 0 for pace in found.values()), default=0)
+    state = max((pace.state or 0 for pace in found.values()), default=0)
     free = f"{shutil.disk_usage(root).free / 1e9:.1f} GB are free"
-    if not directory or not (state or not max_gb):
-        return f"disk: not known, for no such run is here; {free}"
-    most = min(plan.epochs[1] * state, int(max_gb * 1e9))
-    total = (most + plan.runs[1] * directory) / 1e6
-    sizes_of = f"{directory / 1e6:.1f} MB a run, {state / 1e6:.1f} MB a state, up to trajectories.max_gb={max_gb:g}"
-    return f"disk: at most {total:,.0f} MB, and with tracking as much again for runs in MLflow: {sizes_of}; {free}"
+    in_folder, epochs = isinstance(store, Path), plan.epochs[1]
+    if not directory or (in_folder and not state):
+        lines = [f"disk: not known, for no such run is here; {free}"]
+    else:
+        most = min(epochs * state, int(max_gb * 1e9)) if in_folder else 0
+        total, sizes = (most + plan.runs[1] * directory) / 1e6, f"{directory / 1e6:.1f} MB a run"
+        sizes += f", {state / 1e6:.1f} MB a state, up to trajectories.max_gb={max_gb:g}" if in_folder else ""
+        lines = [f"disk: at most {total:,.0f} MB, and with tracking as much again for runs in MLflow: {sizes}; {free}"]
+    if store is None:
+        lines.append("states: none are kept")
+    elif not in_folder:
+        much = (
+            f"{epochs * state / 1e6:,.0f} MB, {state / 1e6:.1f} MB a state" if state else f"{counted(epochs, 'state')}"
+        )
+        lines.append(f"states: at most {much}{'' if state else ' of unknown size'}, in {store}")
+    return lines
 
 
 def _between(bounds: Bounds, noun: str) -> str:

@@ -148,6 +148,7 @@ class SweepExecutor:
                     failure = self._start(job)
                     if failure:
                         self._end(queue, progress, job, failure)
+                progress.workers = self.size
                 progress.update(queue)
                 for worker in self._wait(POLL_INTERVAL):
                     self._take_result(worker, queue, progress)

@@ -15,7 +15,7 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import FINISHED, RunRecord
 from epochwise.sweeps.record import Point
 from epochwise.trajectory.identity import PROCESS
-from epochwise.trajectory.remote_states import Store
+from epochwise.trajectory.remote_states import Store, largest_state
 
 MAX_RUNS = 20  # of one kind that are looked at, the latest
 SAME_PACE = (
@@ -63,16 +63,10 @@ def _pace(store: Store | None, found: list[tuple[RunDirectory, RunRecord]]) -> P
     finished = [(run, record) for run, record in found if record.status == FINISHED and record.started and record.ended]
     around = [((record.ended or 0) - (record.started or 0)) / 1000 - record.train_seconds for _, record in finished]
     sizes = [sum(path.stat().st_size for path in run.path.iterdir() if path.is_file()) for run, _ in finished]
-    states = [
-        path.stat().st_size
-        for _, record in found[:1]
-        if isinstance(store, Path)
-        for path in (store / record.trajectory).glob("*.npz")
-    ]
     return Pace(
         len(found),
         statistics.median(record.train_seconds / record.epochs_trained for _, record in found),
         statistics.median(around) if around else None,
         int(statistics.median(sizes)) if sizes else None,
-        max(states, default=None),
+        largest_state(store, found[0][1].trajectory) if store else None,
     )

@@ -20,8 +20,11 @@ PROGRESS_INTERVAL = 60.0  # seconds between progress lines when stdout is not a 
 class SweepProgress:
     """On a terminal the progress is one line that is kept up to date; elsewhere it is a new line now and then."""
 
-    def __init__(self, jobs: Sequence[Job], finished: int, workers: int) -> None:
-        """`jobs` are to be run by as many `workers`; `finished` counts the runs that are finished already."""
+    def __init__(self, jobs: Sequence[Job], finished: int, workers: int, where: str = "") -> None:
+        """`jobs` are to be run by as many `workers`; `finished` counts the runs that are finished already.
+
+        `where` says in words where they are run, if the number of workers does not.
+        """
         self.workers, self.finished, self.total = workers, finished, finished + len(jobs)
         self.done = self.failed = 0
         self.started: dict[int, float] = {}  # when each job was given to a worker, in seconds since 1970
@@ -33,7 +36,7 @@ class SweepProgress:
         columns = SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
         self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
         self.task = self.bar.add_task("", total=len(jobs))
-        print(_plan(jobs, finished, workers), flush=True)
+        print(_plan(jobs, finished, where or f"on {counted(workers, 'worker')}"), flush=True)
 
     def displayed(self) -> AbstractContextManager[object]:
         """Show the line on a terminal as long as this context lasts."""
@@ -99,16 +102,16 @@ class SweepProgress:
         return record if (record.started or 0) >= int(self.started[job.number] * 1000) else None
 
 
-def _plan(jobs: Sequence[Job], finished: int, workers: int) -> str:
+def _plan(jobs: Sequence[Job], finished: int, where: str) -> str:
     """A sentence on what is going to be run."""
     total, view = len(jobs) + finished, StoreView(whole=True)
     runs = counted(total, "run")
     if not jobs:
         return f"{runs}, already finished"
     untrained, alone = count_untrained(jobs, view), sum(view.ends(job)[1] for job in jobs)
-    at_most, on = _at_most(may_end_early(jobs, view)), f"on {counted(workers, 'worker')}"
+    at_most = _at_most(may_end_early(jobs, view))
     sharing = f" ({alone} if no epochs were shared)" if alone != untrained else ""
-    what = f", {finished} of them already finished; {len(jobs)} to run {on}" if finished else f" {on}"
+    what = f", {finished} of them already finished; {len(jobs)} to run {where}" if finished else f" {where}"
     return f"{runs}{what}: {at_most}{counted(untrained, 'epoch')} to train{sharing}"
 
 

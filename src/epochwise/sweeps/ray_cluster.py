@@ -4,32 +4,35 @@ Address and token of the cluster are Ray's own settings: RAY_ADDRESS, RAY_AUTH_M
 """
 
 import logging
+import math
 import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import epochwise
-from epochwise.common.directory_locks import internal_folder
 from epochwise.common.errors import InputError, one_line
-from epochwise.common.locks import locked
-from epochwise.common.paths import find_root, main_root
+from epochwise.common.paths import find_root
 from epochwise.common.processes import exit_on_signals
 from epochwise.common.worker import GRACE
-from epochwise.sweeps.host import PASSED, PROBE, Host, passed_environment
+from epochwise.sweeps.host import PASSED, Host, held_probe, passed_environment
 from epochwise.sweeps.ray_slot import RaySlot
 
 WARM_UP = "warm up"  # the task of a slot until it is ready
 CONNECT_TIMEOUT = 5.0  # seconds
+OF_RAY = ("CPU", "GPU", "memory", "object_store_memory")  # resources that Ray counts itself
 ANSWER_TIMEOUT = 120.0  # seconds that a node has to say what it is; Ray starts a process there, which imports
 
 
 @dataclass(frozen=True)
 class SlotResult:
-    """What a slot returned. It is `lost` if the slot is gone, with the reason as `failure`."""
+    """What a slot returned. It is `lost` if the slot has gone, with the reason as `failure`; one that could not begin
+    where Ray has put it is not.
+    """
 
     value: dict[str, Any]
     failure: str = ""
@@ -62,7 +65,7 @@ class Slot:
         except ray.exceptions.RayTaskError as error:
             return SlotResult({}, one_line(error.cause or error))
         except ray.exceptions.RayError as error:  # the actor, its node or the whole cluster is gone
-            return SlotResult({}, _reason(error), lost=True)
+            return SlotResult({}, _reason(error), lost=not _never_began(error))
         return SlotResult(value, value.get("failure", ""))
 
 
@@ -75,18 +78,13 @@ class RayCluster:
         Raises InputError if Ray is not installed or no cluster answers.
         """
         self.resources = dict(resources)
-        self.probe = internal_folder(main_root()) / PROBE
         _connect()
 
     def nodes(self) -> list[dict[str, Any]]:
-        """Ray's descriptions of the nodes that live and have the resources."""
+        """Ray's descriptions of the nodes that live and have room for a slot: a head without CPUs runs no jobs."""
         import ray
 
-        return [
-            node
-            for node in ray.nodes()
-            if node["Alive"] and all(node["Resources"].get(name, 0) >= much for name, much in self.resources.items())
-        ]
+        return [node for node in ray.nodes() if node["Alive"] and self._room(node, 1)]
 
     def hosts(self) -> list[Host]:
         """All nodes as processes on them see them. Raises InputError if one cannot run jobs, with its name."""
@@ -95,13 +93,14 @@ class RayCluster:
 
         nodes = self.nodes()
         if not nodes:
-            raise InputError(f"no node of the Ray cluster has the resources {self.resources}")
-        with locked(self.probe):
+            wanted = ", ".join(f"{name}: {much:g}" for name, much in ({"CPU": 1.0} | self.resources).items())
+            raise InputError(f"no node of the Ray cluster has {{{wanted}}}, which a slot needs at least")
+        with held_probe() as probe:
             slots = []
             for node in nodes:
                 place = OnNode(node["NodeID"], soft=False)
                 slots.append(Slot(self._actor().options(num_cpus=0, scheduling_strategy=place).remote(*_given()), 0))
-                slots[-1].submit(node.get("NodeName") or node["NodeManagerAddress"], "describe", str(self.probe))
+                slots[-1].submit(node.get("NodeName") or node["NodeManagerAddress"], "describe", str(probe))
             ray.wait([slot.reference for slot in slots], num_returns=len(slots), timeout=ANSWER_TIMEOUT)
             return [self._host(slot) for slot in slots]
 
@@ -111,13 +110,21 @@ class RayCluster:
 
     def slots(self, threads: int) -> int:
         """How many jobs with so many threads the nodes can run at once."""
-        return int(sum(node["Resources"].get("CPU", 0) // threads for node in self.nodes()))
+        return sum(self._room(node, threads) for node in self.nodes())
 
-    def open(self, threads: int, tracked: bool) -> Slot:
-        """Ask for a slot, whose first task is WARM_UP. It waits until Ray has processors for it."""
+    def _room(self, node: Mapping[str, Any], threads: int) -> int:
+        """How many slots fit on a node. Ray counts in steps of a ten-thousandth."""
+        wanted = {"CPU": threads, **self.resources}
+        return min(int(node["Resources"].get(name, 0) / much + 1e-6) for name, much in wanted.items())
+
+    def open(self, threads: int, probe: Path, tracked: bool) -> Slot:
+        """Ask for a slot, whose first task is WARM_UP. It waits until Ray has processors for it.
+
+        The command must hold the lock of the file `probe` until the slot is ready.
+        """
         options = {"num_cpus": threads, "resources": self.resources, "max_concurrency": 2}
         slot = Slot(self._actor().options(**options).remote(*_given()), threads)
-        slot.submit(WARM_UP, "warm_up", str(self.probe), tracked)
+        slot.submit(WARM_UP, "warm_up", str(probe), tracked)
         return slot
 
     def wait(self, slots: Sequence[Slot], seconds: float) -> list[Slot]:
@@ -137,11 +144,12 @@ class RayCluster:
         """End slots. Runs that are at work there get the time to write that they were KILLED."""
         import ray
 
-        stopping = [slot.actor.stop.remote() for slot in slots if slot.task not in (None, WARM_UP)]
-        if stopping:
-            ray.wait(stopping, num_returns=len(stopping), timeout=GRACE)
-        for slot in slots:
-            ray.kill(slot.actor)
+        with suppress(ray.exceptions.RayError):  # the whole cluster is gone, and the slots with it
+            stopping = [slot.actor.stop.remote() for slot in slots if slot.task not in (None, WARM_UP)]
+            if stopping:
+                ray.wait(stopping, num_returns=len(stopping), timeout=GRACE)
+            for slot in slots:
+                ray.kill(slot.actor)
 
     def _actor(self) -> Any:  # noqa: ANN401  # Ray's
         import ray
@@ -161,6 +169,25 @@ class RayCluster:
         if "failure" in described:
             raise InputError(f"node {slot.task} of the Ray cluster cannot run jobs: {one_line(described['failure'])}")
         return Host(**described | {"name": slot.task})
+
+
+def read_resources(options: Mapping[str, Any]) -> dict[str, float]:
+    """What each slot needs beside processors, of the options of conf/hydra/launcher/ray.yaml.
+
+    Raises InputError for an option that there is not, or a resource that is none.
+    """
+    for key in options:
+        if key != "resources":
+            raise InputError(f"hydra.launcher.{key}: the launcher ray has no such key; it has resources")
+    given = options.get("resources") or {}
+    if not isinstance(given, dict):
+        raise InputError(f"hydra.launcher.resources must be amounts by name, such as {{fast: 1}}, got {given!r}")
+    for name, much in given.items():
+        if name in OF_RAY:
+            raise InputError(f"hydra.launcher.resources.{name}: Ray counts it itself; a slot has train.threads CPUs")
+        if isinstance(much, bool) or not isinstance(much, int | float) or not 0 < much < math.inf:
+            raise InputError(f"hydra.launcher.resources.{name} must be an amount greater than 0, got {much!r}")
+    return {str(name): float(much) for name, much in given.items()}
 
 
 def _connect() -> None:
@@ -205,5 +232,11 @@ def _given() -> tuple[str, dict[str, str], list[str]]:
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence of one of Ray's errors, which go on for many lines."""
-    return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
+    """The sentence that matters of one of Ray's errors, which go on for many lines."""
+    lines = [line for line in map(one_line, str(error).splitlines()) if line]
+    return lines[-1 if _never_began(error) else 0] if lines else type(error).__name__
+
+
+def _never_began(error: Exception) -> bool:
+    """Whether an actor's process was there but could not make the actor, as where a library is missing."""
+    return bool(getattr(error, "actor_init_failed", False))

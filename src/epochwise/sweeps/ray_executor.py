@@ -7,18 +7,23 @@ from collections.abc import Callable, Sequence
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from epochwise.common.directory_locks import lock_file_of
 from epochwise.common.errors import InputError, RunError
+from epochwise.common.hosts import kernel
+from epochwise.common.paths import main_root
 from epochwise.common.worker import Worker
+from epochwise.sweeps.elsewhere import server_problem
 from epochwise.sweeps.executor import POLL_INTERVAL, SweepExecutor
-from epochwise.sweeps.host import Host, difference
+from epochwise.sweeps.host import Host, problem_of
 from epochwise.sweeps.job import free_memory
 from epochwise.sweeps.progress import SweepProgress
 from epochwise.sweeps.ray_cluster import WARM_UP, RayCluster, Slot
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.scheduler import Job, Queue
-from epochwise.trajectory.identity import OF_A_HOST, PROCESS
+from epochwise.trajectory.identity import PROCESS
 
-MAX_AGAIN = 3  # times that a job runs again after its node was lost
+MAX_AGAIN = 3  # times that a job runs again after its slot was lost
+PATIENCE = 60.0  # seconds without a slot that is ready until a line says so; to start one takes ten
 
 
 class RayExecutor(SweepExecutor):
@@ -30,14 +35,16 @@ class RayExecutor(SweepExecutor):
         super().__init__(sweep, -1, context, compose)
         self.cluster = cluster
         self.slots: list[Slot] = []
-        self.lost: Counter[int] = Counter()  # how often the node of each job was lost
+        self.lost: Counter[int] = Counter()  # how often the slot of each job was lost
         self.tracked, self.mixed = True, sweep.mixed
-        self.last_look = 0.0  # when the cluster was looked at, by time.monotonic
+        self.processors = 0.0  # of the cluster when it was looked at last
+        self.last_look = 0.0  # when that was, by time.monotonic
+        self.unready: float | None = time.monotonic()  # since when no slot is ready; None once that was said
 
     def take_over(self, earlier: SweepExecutor) -> None:
         super().take_over(earlier)
         assert isinstance(earlier, RayExecutor)
-        self.slots = earlier.slots
+        self.slots, self.processors = earlier.slots, earlier.processors
 
     def stop_workers(self) -> None:
         self.cluster.close(self.slots)
@@ -66,24 +73,44 @@ class RayExecutor(SweepExecutor):
 
     def _adapt(self, queue: Queue) -> None:
         """Ask for as many slots as the cluster has room for and trajectories can use; give up those without room."""
-        left = self.cluster.processors() - sum(slot.threads for slot in self.slots)
+        before, self.processors = self.processors, self.cluster.processors()
+        trajectories = queue.trajectories()
+        for slot in [slot for slot in self.slots if slot.refused or (slot.idle and slot.threads not in trajectories)]:
+            # A node that came or went may have been the one that was refused. And a slot for which there is no job
+            # holds processors that another one may wait for.
+            if slot.idle or before != self.processors:
+                self._give_up(slot)
+        left = self.processors - sum(slot.threads for slot in self.slots)
         for slot in [slot for slot in self.slots if slot.task is WARM_UP]:
             if left < 0:  # Ray would keep it waiting for processors that are gone
                 left += slot.threads
                 self._give_up(slot)
-        for threads, trajectories in queue.trajectories().items():
+        for threads, wanted in trajectories.items():
             of_them = [slot for slot in self.slots if slot.threads == threads and not slot.refused]
-            missing = min(trajectories, self.cluster.slots(threads)) - len(of_them)
+            missing = min(wanted, self.cluster.slots(threads)) - len(of_them)
             for other in [slot for slot in self.slots if slot.idle and slot.threads != threads]:
                 if missing > 0 and left < threads and not queue.next({other.threads}):
                     left += other.threads
                     self._give_up(other)
             for _ in range(min(missing, int(left // threads))):
-                self.slots.append(self.cluster.open(threads, self.tracked))
+                # The command holds the lock of the sweep's folder, which a process on the node tries.
+                probe = lock_file_of(main_root(), self.sweep.folder)
+                self.slots.append(self.cluster.open(threads, probe, self.tracked))
                 left -= threads
         refused = [slot.refused for slot in self.slots if slot.refused]
-        if queue.waiting and refused and len(refused) == len(self.slots) and left < 1:
+        if queue.waiting and refused and len(refused) == len(self.slots):
             raise RunError(f"no slot of the Ray cluster can run the jobs: {refused[0]}")
+        ready = [slot for slot in self.slots if not slot.refused and slot.task is not WARM_UP]
+        self.size = max(1, len(ready))
+        self._say_if_unready(bool(ready))
+
+    def _say_if_unready(self, ready: bool) -> None:
+        """Print once if for long no slot is ready: all nodes are gone, or others use their CPUs."""
+        if ready:
+            self.unready = time.monotonic()
+        elif self.unready is not None and time.monotonic() > self.unready + PATIENCE:
+            print("no slot of the Ray cluster is ready; waiting for a node with CPUs that nobody uses", flush=True)
+            self.unready = None
 
     def _give_up(self, slot: Slot) -> None:
         self.slots.remove(slot)
@@ -106,9 +133,11 @@ class RayExecutor(SweepExecutor):
             self._refuse(slot, result.failure)
         elif not result.lost:
             host = Host(**result.value)
-            problem = difference(PROCESS, host.process, ("versions", "code") if self.mixed else (*OF_A_HOST, "code"))
+            problem = problem_of(host, PROCESS, self.mixed)
+            if not problem and host.kernel != kernel():
+                problem = server_problem(self.tracked)
             if problem:
-                self._refuse(slot, f"{host.name} has another {problem}")
+                self._refuse(slot, problem)
 
     def _take_end(self, job: Job, failure: str, lost: bool, queue: Queue, progress: SweepProgress) -> None:
         if not lost:
@@ -116,10 +145,10 @@ class RayExecutor(SweepExecutor):
             return
         self.lost[job.number] += 1
         if self.lost[job.number] > MAX_AGAIN:
-            self._end(queue, progress, job, f"its node was lost {self.lost[job.number]} times ({failure})")
+            self._end(queue, progress, job, f"its slot was lost {self.lost[job.number]} times ({failure})")
             return
         again = f"it runs again ({self.lost[job.number]} of {MAX_AGAIN})"
-        progress.console.print(f"lost: {job.name}: its node is gone; {again}", markup=False)
+        progress.console.print(f"lost: {job.name}: its slot is gone ({failure}); {again}", markup=False)
         queue.end(job, again=True)
 
     def _refuse(self, slot: Slot, reason: str) -> None:

@@ -1,6 +1,6 @@
 """SLURM by its own commands: `srun` asks a node, `sbatch` submits arrays, `squeue` says how their elements are.
 
-Nothing of SLURM's accounting is needed, and no port is opened.
+Nothing of SLURM's accounting is needed.
 """
 
 import hashlib
@@ -18,16 +18,31 @@ import epochwise
 from epochwise.common.directory_locks import internal_folder
 from epochwise.common.errors import InputError, RunError, one_line
 from epochwise.common.files import read_json, write_json
-from epochwise.common.locks import locked
 from epochwise.common.paths import find_root, main_root
-from epochwise.sweeps.host import PROBE, Host, difference
+from epochwise.sweeps.host import Host, difference, held_probe
 from epochwise.trajectory.identity import PROCESS
 
 ENDED = (  # states of an element that runs no more; one that is to run again on another node is PENDING
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "SPECIAL_EXIT", "TIMEOUT"),
 )
-OWN_OPTIONS = ("array", "job-name", "output", "error", "cpus-per-task", "chdir", "parsable", "wrap", "open-mode")
+KEYS = ("partition", "time", "account", "constraint", "at_once", "sbatch")  # of conf/hydra/launcher/slurm.yaml
+# Why an element waits as a rule; BeginTime is the pause after the death of its node.
+USUAL = ("None", "Priority", "Resources", "BeginTime", "Cleaning", "Dependency", "JobArrayTaskLimit", "Prolog")
+OWN_OPTIONS = (
+    *("array", "job-name", "output", "error", "cpus-per-task", "chdir", "parsable", "wrap", "open-mode", "export"),
+    *("clusters", "test-only", "wait"),  # with these the array would not be found again, or not be left alone
+)
+# Options of sbatch about when and how the array runs: srun, which asks a node, has no such options or would wait.
+NOT_OF_A_NODE = (
+    *("batch", "begin", "comment", "deadline", "dependency", "get-user-env", "hold", "ignore-pbs"),
+    *("kill-on-invalid-dep", "mail-type", "mail-user", "nice", "no-requeue", "priority", "requeue", "signal"),
+)
+KEPT = (
+    "SLURM_CONF",
+    "SLURM_JWT",
+)  # variables that name a cluster; the others are those of a job that this may be typed in
+AT_ONCE = 5  # seconds that a node may take to be free if one was asked before
 LONGEST_REASON = 300  # characters of what a command of SLURM's says
 DEFAULT_MAX_ARRAY = 1001  # SLURM's own default of MaxArraySize, which is one more than the largest index
 
@@ -37,50 +52,68 @@ class Slurm:
     """The cluster, and the options of conf/hydra/launcher/slurm.yaml."""
 
     flags: tuple[str, ...]  # by which nodes are chosen, for srun and sbatch
+    more: tuple[str, ...] = ()  # for sbatch only
     time: str | None = None
     at_once: int = 0
 
     @staticmethod
     def of(options: Mapping[str, Any]) -> "Slurm":
-        """Raises InputError for an option that this launcher sets itself, or that has no plain value."""
-        flags, more = [], dict(options.get("sbatch") or {})
+        """Raises InputError for a key that there is not, and an option that this launcher sets or that has no value."""
+        for key in options:
+            if key not in KEYS:
+                raise InputError(
+                    f"hydra.launcher.{key}: no such key; an option of sbatch goes into hydra.launcher.sbatch"
+                )
+        flags, more, given = list[str](), list[str](), options.get("sbatch") or {}
+        if not isinstance(given, dict):
+            raise InputError(f"hydra.launcher.sbatch must be options by name, such as {{mem: 4G}}, got {given!r}")
         for name in ("partition", "account", "constraint"):
             flags += [f"--{name}={options[name]}"] if options.get(name) is not None else []
-        for name, value in more.items():
+        for name, value in given.items():
             if name in OWN_OPTIONS or isinstance(value, (dict, list)):
                 raise InputError(f"hydra.launcher.sbatch.{name}: this launcher sets it, or it is no option of sbatch")
             if value is not False and value is not None:
-                flags.append(f"--{name}" if value is True else f"--{name}={value}")
+                option = f"--{name}" if value is True else f"--{name}={value}"
+                (more if name in NOT_OF_A_NODE else flags).append(option)
         at_once = options.get("at_once") or 0
         if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 0:
             raise InputError(f"hydra.launcher.at_once must be a whole number of 0 or more, got {at_once!r}")
         time = options.get("time")
-        return Slurm(tuple(flags), None if time is None else str(time), at_once)
+        return Slurm(tuple(flags), tuple(more), None if time is None else str(time), at_once)
 
     def hosts(self) -> list[Host]:
-        """A node as a process on it sees it, which `srun` waits for; it is remembered until a job finds another one.
+        """A node as a process on it sees it.
 
-        Raises InputError if SLURM is not installed or refuses the options.
+        `srun` waits for one the first time. It is remembered until a job finds another one, for the same command must
+        find the same runs again. After that any node is asked only whether it sees the command's locks, if one is free
+        at once. Raises InputError if SLURM is not installed or refuses the options.
         """
         remembered = _remembered(self.flags)
-        if remembered:
+        if not remembered:
+            print("asking a node of the SLURM cluster for its processor; srun waits until one is free", flush=True)
+            try:
+                host = self._ask([])
+            except RunError as error:  # of wrong options, as a rule
+                raise InputError(str(error)) from error
+            if host.locked:
+                write_json(_memory(self.flags), host.as_plain())
+            return [host]
+        try:
+            host = self._ask([f"--immediate={AT_ONCE}"])
+        except RunError as error:
+            print(f"no node could be asked whether it sees this host's locks; one did before ({error})", flush=True)
             return [remembered]
-        print("asking a node of the SLURM cluster for its processor; srun waits until one is free", flush=True)
-        probe = internal_folder(main_root()) / PROBE
-        command = ["srun", "--quiet", "--ntasks=1", "--input=none", "--job-name=epochwise-host", *self.flags]
+        return [remembered if host.locked else host]
+
+    def _ask(self, how: Sequence[str]) -> Host:
+        """A node, asked by srun. Raises RunError if none answers, and InputError if the answer is no host."""
+        command = ["srun", "--quiet", "--ntasks=1", "--input=none", "--job-name=epochwise-host", *self.flags, *how]
+        with held_probe() as probe:
+            printed = _call([*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)])
         try:
-            with locked(probe):
-                printed = _call(
-                    [*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)]
-                )
-        except RunError as error:  # of wrong options, as a rule
-            raise InputError(str(error)) from error
-        try:
-            host = Host(**json.loads(printed.splitlines()[-1]))
+            return Host(**json.loads(printed.splitlines()[-1]))
         except (ValueError, TypeError, IndexError) as error:
             raise InputError(f"a node of the SLURM cluster cannot run jobs: {one_line(printed)[:300]}") from error
-        write_json(_memory(self.flags), host.as_plain())
-        return [host]
 
     def submit(self, batch: Path, name: str, elements: int, threads: int) -> str:
         """Submit an array that runs the elements of a batch file; returns its id. Raises RunError if SLURM refuses."""
@@ -88,26 +121,30 @@ class Slurm:
         log = str(batch.with_suffix("")).replace("%", "%%") + "-%a.log"
         options = [f"--array=0-{elements - 1}{limit}", f"--job-name={name}", f"--cpus-per-task={threads}"]
         options += ["--requeue", "--ntasks=1", "--open-mode=append", f"--output={log}", f"--chdir={find_root()}"]
+        options += ["--export=ALL"]  # the tracking server and the kernel flags, whatever SBATCH_EXPORT says
         options += [f"--time={self.time}"] if self.time else []
         call = [sys.executable, "-X", "utf8", "-m", "epochwise.sweeps.slurm_element", str(batch)]
         script = f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(_sources())}\nexec {shlex.join(call)}\n"
-        return _call(["sbatch", "--parsable", *options, *self.flags], script).strip().partition(";")[0]
+        return _call(["sbatch", "--parsable", *options, *self.flags, *self.more], script).strip().partition(";")[0]
 
     def states(self, names: Sequence[str]) -> dict[tuple[str, int], str] | None:
         """The state of each element that SLURM still knows, by the name of its array; None if SLURM does not answer.
 
-        SLURM forgets an element some minutes after its end (MinJobAge).
+        SLURM forgets an element some minutes after its end (MinJobAge). The state of one that waits for something
+        unusual, such as an administrator's release, is `PENDING (why)`.
         """
-        command = ["squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}", "--format=%j|%K|%T"]
+        command = ["squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}"]
+        command += ["--format=%j|%K|%T|%r"]
         try:
             printed = _call(command)
         except RunError:
             return None
         found = {}
         for line in printed.splitlines():
-            name, index, state = line.split("|")
+            name, index, state, reason = line.split("|", 3)
             if index.isdecimal():
-                found[name, int(index)] = state
+                unusual = state == "PENDING" and reason not in USUAL
+                found[name, int(index)] = f"{state} ({reason})" if unusual else state
         return found
 
     @staticmethod
@@ -149,7 +186,9 @@ def _sources() -> str:
 
 def _call(command: Sequence[str], text: str = "") -> str:
     """What a command of SLURM's prints. Raises InputError if it is not installed, and RunError if it fails."""
-    environment = os.environ | {"PYTHONPATH": _sources()}
+    outer = {name for name in os.environ if name.startswith(("SLURM_", "SQUEUE_")) and name not in KEPT}
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
+    environment["PYTHONPATH"] = _sources()
     try:
         done = subprocess.run(
             command, input=text, env=environment, capture_output=True, text=True, errors="replace", check=False

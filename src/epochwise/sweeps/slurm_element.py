@@ -66,10 +66,14 @@ def main() -> None:
     """Run an element, or with `--host PROBE` print what `describe_host` says of this node."""
     exit_on_signals()
     print_in_any_encoding()
-    if sys.argv[1] == "--host":
-        print(json.dumps(describe_host(Path(sys.argv[2])).as_plain() | {"name": _node()}))
-        return
-    sys.exit(0 if run_element(Path(sys.argv[1]), int(os.environ["SLURM_ARRAY_TASK_ID"])) else 1)
+    try:
+        if sys.argv[1] == "--host":
+            print(json.dumps(describe_host(Path(sys.argv[2])).as_plain() | {"name": _node()}))
+            return
+        done = run_element(Path(sys.argv[1]), int(os.environ["SLURM_ARRAY_TASK_ID"]))
+    except (InputError, OSError) as error:  # files are gone, damaged, or another user's
+        sys.exit(f"error: {one_line(error)}")
+    sys.exit(0 if done else 1)
 
 
 if __name__ == "__main__":

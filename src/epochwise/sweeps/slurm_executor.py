@@ -4,9 +4,12 @@ Each array has a file in the sweep's folder, `slurm-N.json`, written before the 
 own. So the same command finds the arrays again, whenever the one before it ended.
 """
 
+import hashlib
 import re
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from omegaconf import DictConfig
 from epochwise.common.errors import InputError, RunError
 from epochwise.common.files import read_json, write_json
 from epochwise.common.paths import display_path, find_root
+from epochwise.common.wording import counted
 from epochwise.sweeps.directory import failure_file, finished_runs, read_failure
 from epochwise.sweeps.executor import SweepExecutor
 from epochwise.sweeps.progress import SweepProgress
@@ -46,7 +50,9 @@ class SlurmExecutor(SweepExecutor):
     ) -> None:
         super().__init__(sweep, 1, context, compose)
         self.slurm = slurm
+        self.arrays: dict[str, str] = {}  # the ids of those that are at work, by their names
         self.begun: set[int] = set()  # numbers of the jobs whose run has begun
+        self.doubtful: set[int] = set()  # of those whose element has ended, but whose files do not say how yet
 
     def _count_workers(self, threads: Sequence[int]) -> int:
         return 1  # the jobs run elsewhere
@@ -55,23 +61,26 @@ class SlurmExecutor(SweepExecutor):
         pass
 
     def _run(self, jobs: Sequence[Job], finished: int) -> None:
-        at_work = self._attach(jobs)
-        elements = at_work | self._submit_all([job for job in jobs if job.number not in at_work])
-        arrays = {element.array: element.id.partition("_")[0] for element in elements.values()}
-        if arrays:
-            how = "going on with" if len(at_work) == len(elements) else "submitted"
-            print(f"{how} SLURM array {', '.join(arrays.values())}; logs {display_path(self.sweep.folder)}/slurm-*.log")
-        progress = SweepProgress(jobs, finished, len({(one.array, one.index) for one in elements.values()}) or 1)
         try:
+            at_work = self._attach(jobs)
+            elements = at_work | self._submit_all([job for job in jobs if job.number not in at_work])
+            if elements:
+                how = "going on with" if len(at_work) == len(elements) else "submitted"
+                ids, logs = ", ".join(self.arrays.values()), f"{display_path(self.sweep.folder)}/slurm-*.log"
+                print(f"{how} SLURM array {ids}; logs {logs}")
+            count = len({(one.array, one.index) for one in elements.values()})
+            where = f"in {counted(count, 'element')} of SLURM arrays"
+            progress = SweepProgress(jobs, finished, max(1, count), where)
             with progress.displayed():
                 self._follow({job.number: job for job in jobs}, elements, progress)
-        except (KeyboardInterrupt, SystemExit):
-            ids = " ".join(arrays.values())
-            print(
-                f"SLURM array {ids} goes on without this command; the same command attaches to it again, "
-                f"`epochwise compare` shows what is finished, `scancel {ids}` ends it",
-                flush=True,
-            )
+        except (KeyboardInterrupt, SystemExit, RunError):
+            if self.arrays:
+                ids = " ".join(self.arrays.values())
+                print(
+                    f"SLURM array {ids} goes on without this command; the same command attaches to it again, "
+                    f"`epochwise compare` shows what is finished, `scancel {ids}` ends it",
+                    flush=True,
+                )
             raise
 
     def _attach(self, jobs: Sequence[Job]) -> dict[int, Element]:
@@ -84,8 +93,9 @@ class SlurmExecutor(SweepExecutor):
         for path, content in batches.items():
             for index, numbers in enumerate(content["elements"]):
                 state = states.get((content["name"], index), ENDED[0])
-                if state not in ENDED:
-                    found |= dict.fromkeys(wanted.intersection(numbers), _element(path, content, index))
+                if state not in ENDED and (here := wanted.intersection(numbers)):
+                    found |= dict.fromkeys(here, _element(path, content, index))
+                    self.arrays[content["name"]] = content["id"] or content["name"]
         return found
 
     def _submit_all(self, jobs: Sequence[Job]) -> dict[int, Element]:
@@ -105,16 +115,18 @@ class SlurmExecutor(SweepExecutor):
         return submitted
 
     def _submit_array(self, groups: Sequence[Sequence[Job]], threads: int) -> dict[int, Element]:
-        numbers = [int(match[1]) for path in self._batches() if (match := BATCH_NAME.fullmatch(path.name))]
+        names = (path.name for path in self.sweep.folder.iterdir())
+        numbers = [int(match[1]) for name in names if (match := BATCH_NAME.fullmatch(name))]
         path = self.sweep.folder / f"slurm-{max(numbers, default=0) + 1}.json"
         content = {
-            "name": f"epochwise-{self.sweep.id}-{path.stem.rpartition('-')[2]}",
+            "name": self._name(path),
             "elements": [[job.number for job in group] for group in groups],
             "identity": PROCESS,
             "id": "",
         }
         write_json(path, content)
         content["id"] = self.slurm.submit(path, str(content["name"]), len(groups), threads)
+        self.arrays[str(content["name"])] = str(content["id"])
         write_json(path, content)
         return {job.number: _element(path, content, index) for index, group in enumerate(groups) for job in group}
 
@@ -122,19 +134,26 @@ class SlurmExecutor(SweepExecutor):
         """Say how jobs end until all have ended."""
         queue, last_states = Queue(jobs.values()), dict[tuple[str, int], str]()
         names, warned = sorted({element.array for element in elements.values()}), False
+        seen = set[str]()  # states
         while queue.waiting or queue.running:
             states = self.slurm.states(names)
             if states is None and not warned:
                 print("squeue does not answer; the jobs go on, and this command waits for it", flush=True)
             warned = states is None
+            for state in sorted({*(states or {}).values()} - seen):
+                if state.startswith("PENDING ("):
+                    print(f"SLURM lets elements wait: {state}; `squeue` and `scontrol show job` say more", flush=True)
+            seen.update((states or {}).values())
             for job in [*queue.running, *queue.waiting]:
                 element = elements[job.number]
                 key = (element.array, element.index)
                 state = last_states.get(key, "") if states is None else states.get(key, "")
-                if state in ("PENDING", "CONFIGURING") or (states is None and not state):
+                if state.startswith(("PENDING", "CONFIGURING")) or (states is None and not state):
+                    self.doubtful.discard(job.number)  # it has ended on a node that died, and is to run again
                     continue
                 self._look(job, element, state, queue, progress)
             last_states |= states or {}
+            progress.workers = max(1, list(last_states.values()).count("RUNNING"))
             progress.update(queue)
             if queue.waiting or queue.running:
                 time.sleep(POLL_INTERVAL)
@@ -145,7 +164,11 @@ class SlurmExecutor(SweepExecutor):
         own = replace(self.sweep, rerun=True)  # looks in the job's own directory only
         done = bool(finished_runs(find_root(), own, [point]))
         failure = read_failure(job.run) if not done and failure_file(job.run).is_file() else ""
-        if over and not done and not failure and not finished_runs(find_root(), self.sweep, [point]):
+        if over and not done and not failure:
+            if job.number not in self.doubtful:  # a file server may show what has been written only after some time
+                self.doubtful.add(job.number)
+                _look_anew(self.sweep.folder, job.run.path)
+                return
             how = f" ({state})" if state else ""
             failure = f"SLURM's element {element.id} ended before the run did{how}, see {display_path(element.log)}"
         ended = bool(done or failure or over)
@@ -167,9 +190,22 @@ class SlurmExecutor(SweepExecutor):
             return None
 
     def _batches(self) -> dict[Path, dict]:
-        """The files of this sweep's arrays, in order, with what they hold."""
+        """The files of this sweep's arrays, in order, with what they hold; those of a sweep that was copied are not."""
         paths = [path for path in self.sweep.folder.glob("slurm-*.json") if BATCH_NAME.fullmatch(path.name)]
-        return {path: read_json(path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))}
+        found = {path: read_json(path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))}
+        return {path: content for path, content in found.items() if content["name"] == self._name(path)}
+
+    def _name(self, batch: Path) -> str:
+        """The name of an array. With its file's path in it, for a cluster is shared by people and by clones."""
+        place = hashlib.sha256(str(batch).encode()).hexdigest()[:8]
+        return f"epochwise-{self.sweep.id}-{batch.stem.rpartition('-')[2]}-{place}"
+
+
+def _look_anew(*folders: Path) -> None:
+    """Let a file server's client forget what it knows of folders: it does when it makes a file in them itself."""
+    for folder in folders:
+        with suppress(OSError), tempfile.NamedTemporaryFile(dir=folder, prefix="."):
+            pass
 
 
 def _element(batch: Path, content: dict, index: int) -> Element:

@@ -76,6 +76,17 @@ def kept_history(store: Store, key: str, epoch: int) -> History:
         return []
 
 
+def largest_state(store: Store, key: str) -> int | None:
+    """The bytes of the largest state of the trajectory `key`; None if there is none or the store is away."""
+    if isinstance(store, Path):
+        return max((path.stat().st_size for path in (store / key).glob("*.npz")), default=None)
+    try:
+        system, folder = _reach(f"{store.rstrip('/')}/{key}")
+        return max(file["size"] for file in system.ls(folder, detail=True) if file["name"].endswith(".npz"))
+    except Exception:  # no state, or whatever the file system raises
+        return None
+
+
 @functools.lru_cache(maxsize=128)  # a scheduler asks for it every second; a name stands for one content
 def _history(url: str, key: str, name: str) -> History:
     """The history in a state. Of a state of many megabytes only some ranges are read."""
