@@ -37,6 +37,7 @@ SOURCES = {
     "digits": ("prepare.source=digits", "prepare.validation_size=300", "train.threads=1"),
 }
 NODES = 3
+LONGEST = 3600  # seconds of a sweep, on a busy machine
 
 
 @contextlib.contextmanager
@@ -64,9 +65,9 @@ def attempt(project: Project, nodes: RayNodes | SlurmNodes, command: list[str], 
         os.kill(process.pid, signal.SIGKILL)
     elif fault == "node" and process.poll() is None:
         nodes.kill(nodes.nodes[0]) if isinstance(nodes, RayNodes) else nodes.kill_node(nodes.names[0])
-    said, _ = process.communicate(timeout=1800)
+    said, _ = process.communicate(timeout=LONGEST)
     if process.returncode:
-        again = project.run(*command, within=1800, **nodes.environment)
+        again = project.run(*command, within=LONGEST, **nodes.environment)
         said += again.stdout + again.stderr
     return said
 
@@ -80,13 +81,15 @@ def main() -> None:
     parser.add_argument("--faults", default="node,parent")
     chosen = parser.parse_args()
     draw, faults = random.Random(chosen.seed), chosen.faults.split(",")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         clone = Path(scratch) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(Path(__file__).resolve().parent.parent), clone], check=True)
         project = Project(clone)
         grid = [*GRIDS[chosen.source], *SOURCES[chosen.source], "tracking=off"]
         started = time.monotonic()
-        project.ok("epochwise", "run", "-m", *grid)
+        done = project.run("epochwise", "run", "-m", *grid, within=LONGEST)
+        if done.returncode:
+            sys.exit(f"the sweep on one machine failed:\n{done.stdout}{done.stderr}")
         alone, expected, least = time.monotonic() - started, weights(project), epochs_trained(project)
         print(f"one machine: {len(expected)} jobs, {least} epochs, {alone:.0f} s", flush=True)
         right, unbroken = 0, alone

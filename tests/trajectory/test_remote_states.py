@@ -11,7 +11,7 @@ from cluster_nodes import need
 from conftest import clean_environment, free_port, wait_for
 
 from epochwise.runs.directory import RunDirectory
-from epochwise.sweeps.scheduler import Job, StoreView, untrained
+from epochwise.sweeps.scheduler import Job, Queue, StoreView, untrained
 from epochwise.training.history import COLUMNS
 from epochwise.trajectory.identity import trajectory_key
 from epochwise.trajectory.remote_states import (
@@ -95,6 +95,19 @@ def test_a_run_with_patience_takes_no_state_beyond_its_end(memory):
     memory.mv(fifth, fifth.replace("/00005-", "/00006-"))
     memory.pipe_file(fifth.replace("/00005-", "/00006-"), b"half a state")
     assert StoreView().ends(job) == (3, 9), "a damaged state tells nothing"
+
+
+def test_a_scheduler_lists_a_store_with_an_url_at_most_every_few_seconds(memory, monkeypatch):
+    store = type(fsspec.filesystem("memory"))
+    find, looks = store.find, []
+    monkeypatch.setattr(store, "find", lambda *given, **options: looks.append(given) or find(*given, **options))
+    queue = Queue(
+        [Job(n, "", RunDirectory(Path()), 1, 9 - n % 2, [(f"key {n // 2}", 9 - n % 2)], URL) for n in range(40)]
+    )
+    while job := queue.next():
+        queue.start(job)
+        queue.count_untrained()
+    assert len(queue.running) == 20 and len(looks) <= 2, "one look of all before the first job, one for those that run"
 
 
 def test_a_store_that_is_away_costs_a_warning_for_each_epoch(monkeypatch, capsys):

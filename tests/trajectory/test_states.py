@@ -16,7 +16,7 @@ from conftest import wait_for
 
 from epochwise.common.files import read_json
 from epochwise.trajectory.identity import trajectory_key
-from epochwise.trajectory.states import StateStore
+from epochwise.trajectory.states import StateStore, kept_epochs
 
 IDENTITY = {"a": "training"}
 spawn = multiprocessing.get_context("spawn")
@@ -56,6 +56,19 @@ def test_a_state_comes_back_to_the_bit(states):
         assert [type(value) for value in state.history[0].values()] == [int, float, float, float, float]
     assert newest(states, 2) == 2
     assert newest(states, 9) == 3
+
+
+def test_a_folder_is_listed_again_as_soon_as_it_has_changed(states, tmp_path, monkeypatch):
+    key, listed = states.folder.name, []
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or [entry.name for entry in os.scandir(path)])
+    first, second = fill(states, 2)
+    assert kept_epochs(tmp_path, key) == kept_epochs(tmp_path, key) == [1, 2]
+    assert len(listed) == 2, "it has changed just now: another change may leave the same time"
+    os.utime(states.folder, (1e9, 1e9))
+    assert kept_epochs(tmp_path, key) == kept_epochs(tmp_path, key) == [1, 2] and len(listed) == 3
+    second.unlink()
+    assert kept_epochs(tmp_path, key) == [1] and len(listed) == 4
+    assert kept_epochs(tmp_path, "another key") == []
 
 
 def test_another_training_has_states_of_its_own(states, tmp_path):

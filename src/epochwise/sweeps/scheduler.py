@@ -1,6 +1,8 @@
 """Which job of a sweep is run next, so that each epoch is trained once and workers wait as little as possible."""
 
 import heapq
+import math
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,7 @@ from epochwise.trajectory.identity import segments, trajectory_key
 from epochwise.trajectory.remote_states import Store, all_kept_epochs, kept_epochs, kept_history
 from epochwise.trajectory.states import newest_of
 
+LOOK_INTERVAL = 5.0  # seconds between two looks at a store with an URL, each of which lists it
 Epochs = set[tuple[str, int]]  # a trajectory's key, and an epoch
 Rank = tuple[bool, int, int]  # whether a job trains, minus its epochs to train, its number: the lowest comes first
 
@@ -111,6 +114,7 @@ class Queue:
         for job in jobs:
             self._groups.setdefault(_group(job), _Group()).waiting[job.number] = job
             self._waiting[job.number] = job
+        self._seen, self._looked = StoreView(whole=True), -math.inf
         view = StoreView(whole=True)
         for name in self._groups:
             self._settle(name, view)
@@ -130,7 +134,8 @@ class Queue:
         train comes first: it leaves the states that shorter runs of its trajectory only read. A run that only reads
         comes before all others, because the store may remove old states to make room.
         """
-        ranked = [best for name in self._active if (best := self._groups[name].best(threads))]
+        view = self._view()
+        ranked = [best for name in self._active if (best := self._groups[name].best(threads, view))]
         for number, heap in self._heaps.items():
             while heap and self._groups[heap[0][1]].top != heap[0][0]:
                 heapq.heappop(heap)  # of a trajectory that was looked at again since
@@ -173,11 +178,20 @@ class Queue:
 
     def count_untrained(self) -> int:
         """How many epochs are to be trained for all jobs that wait or run. An epoch that several need counts once."""
-        return self._untrained + count_untrained(self._of_active())
+        return self._untrained + count_untrained(self._of_active(), self._view())
 
     def may_end_early(self) -> bool:
         """Whether a job that waits or runs may train fewer epochs than that, see `may_end_early`."""
-        return bool(self._early) or may_end_early(self._of_active())
+        return bool(self._early) or may_end_early(self._of_active(), self._view())
+
+    def _view(self) -> "StoreView":
+        """What the store has: of a folder now, of a store with an URL at most so long ago."""
+        job = next(self._of_active(), None)
+        if job is None or not isinstance(job.store, str):
+            return StoreView()
+        if time.monotonic() > self._looked + LOOK_INTERVAL:
+            self._seen, self._looked = StoreView(whole=True), time.monotonic()
+        return self._seen
 
     def _of_active(self) -> Iterator[Job]:
         """The jobs of all trajectories of which one runs."""

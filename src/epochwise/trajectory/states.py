@@ -31,6 +31,7 @@ from epochwise.trajectory.identity import Identity, trajectory_key
 STATE_NAME = re.compile(r"(\d{5,})-([0-9a-f]{64})\.npz")  # the epoch, and the sha256 of the file's bytes
 IDENTITY_FILE = "identity.json"  # describes the trajectory to people who look into the folder
 POLL_INTERVAL = 0.1  # seconds between two looks at the states of another process; an epoch takes longer
+CLOCK_TICK = 2.0  # seconds; of FAT, the coarsest that file systems have
 ABANDONED_AFTER = 3600  # seconds; a temporary file that is older belongs to a process that died
 
 
@@ -133,8 +134,9 @@ class StateStore(States):
 
     def _newest_up_to(self, last: int) -> State | None:
         """The newest undamaged state up to epoch `last`. Damaged ones are named in a warning and removed."""
-        epochs = _epochs(self.folder)
-        for path in sorted((path for path in epochs if epochs[path] <= last), key=epochs.__getitem__, reverse=True):
+        epochs = _names(self.folder)
+        names = sorted((name for name in epochs if epochs[name] <= last), key=epochs.__getitem__, reverse=True)
+        for path in (self.folder / name for name in names):
             # FileNotFoundError: another process has removed the state to make room.
             with self._warning(f"{path.name} is not readable, so not used"), suppress(FileNotFoundError):
                 state = _read(path)
@@ -203,9 +205,27 @@ def decode(content: bytes, path: Path) -> State | None:
     return State(int(match[1]), variables, history, seconds, path)
 
 
+_LISTED: dict[Path, tuple[int, list[int]]] = {}  # see `kept_epochs`: when a folder was changed, and its epochs
+
+
 def kept_epochs(store: Path, key: str) -> list[int]:
-    """The epochs of which the trajectory `key` has a state, by the files' names, in order."""
-    return sorted(set(_epochs(store / key).values()))
+    """The epochs of which the trajectory `key` has a state, by the files' names, in order.
+
+    A folder is read again only if it has changed: the scheduler of a large sweep asks for hundreds each second.
+    """
+    folder = store / key
+    try:
+        changed = folder.stat().st_mtime_ns
+    except OSError:
+        return []
+    listed = _LISTED.get(folder)
+    if not listed or listed[0] != changed:
+        listed = changed, sorted(set(_names(folder).values()))
+        _LISTED.pop(folder, None)
+        # A file system's clock ticks: what changes in the tick of the last change leaves no trace.
+        if time.time() - changed / 1e9 > CLOCK_TICK:
+            _LISTED[folder] = listed
+    return listed[1]
 
 
 def newest_of(epochs: Sequence[int], last: float = math.inf) -> int:
@@ -228,9 +248,11 @@ def _history(path: Path) -> History:
         return as_history(arrays["history"])
 
 
-def _epochs(folder: Path) -> dict[Path, int]:
-    names = ((path, STATE_NAME.fullmatch(path.name)) for path in folder.glob("*.npz"))
-    return {path: int(match[1]) for path, match in names if match}
+def _names(folder: Path) -> dict[str, int]:
+    """The epoch of each state in a folder, by the file's name."""
+    with suppress(OSError):
+        return {name: int(match[1]) for name in os.listdir(folder) if (match := STATE_NAME.fullmatch(name))}
+    return {}
 
 
 def _read(path: Path) -> State | None:
