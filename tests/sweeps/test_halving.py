@@ -1,6 +1,7 @@
 """Which settings go on to the next rung: by rank, and within chance of the last one that does."""
 
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def test_the_best_go_on_by_accuracy_then_by_loss_then_in_their_order():
     assert decision.promoted == decision.best == ["c", "b", "d"] and not decision.ties
 
 
+def test_means_over_seeds_are_equal_if_they_are_of_as_many_images():
+    """199 and 201 of 300 are as many as twice 200, though the mean of these shares is larger in its last bit."""
+    twice, apart = fmean([200 / 300, 200 / 300]), fmean([199 / 300, 201 / 300])
+    assert apart > twice
+    entries = [entry("higher loss", 200, 0.2, val_accuracy=apart), entry("lower loss", 200, 0.1, val_accuracy=twice)]
+    assert decided(entries, 1, keep_ties=False).promoted == ["lower loss"]
+
+
 def test_settings_within_chance_of_the_cut_go_on_too():
     """Five images that only the better one classifies correctly are chance (p = 1/16), six are not (p = 1/32)."""
     entries = [entry("best", 290), entry("cut", 280), entry("near", 275), entry("far", 274)]
@@ -66,7 +75,20 @@ def test_a_setting_is_all_but_seed_and_epochs():
     assert setting_key(points[0].parameters) == setting_key(points[2].parameters)
 
 
-def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_image_as_often_as_it_is_right(tmp_path):
+def test_a_point_that_is_there_twice_counts_once(tmp_path):
+    """A run that counts twice would be right twice as often as that of a setting whose value was typed once."""
+    points = [point(job, model__dense_dropout=dropout) for job, dropout in enumerate((0.1, 0.5, 0.5))]
+    points[2] = replace(points[2], fingerprint=points[1].fingerprint)
+    sweep = make_sweep(tmp_path, ["model.dense_dropout"], *points)
+    for number, correct in enumerate((280, 279)):
+        finish(sweep.folder / str(number), number, correct / 300)
+        predict(sweep.folder / str(number), correct)
+    entries, _ = read_rung(tmp_path, sweep, points)
+    assert [len(one.points) for one in entries] == [1, 1]
+    assert list(decided(entries, 1).ties.values()) == [1.0]
+
+
+def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_of_them_by_its_images(tmp_path):
     points = [point(0, seed=0), point(1, seed=1)]
     sweep = make_sweep(tmp_path, ["seed"], *points)
     for number, correct in enumerate((2, 3)):

@@ -126,6 +126,13 @@ def test_a_setting_that_diverges_on_a_higher_rung_was_dropped_after_the_last_tha
 def test_settings_with_several_seeds_go_on_together(project):
     output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,150,200", "seed=0,1")
     points = [(p.parameters["train.epochs"], p.parameters["model.dense_units"]) for p in latest(project).points]
+def test_a_value_that_is_typed_twice_is_one_setting(project):
+    """198 is within chance of 200, also if it is there twice."""
+    printed = output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,198,198,200")
+    assert on_rungs(latest(project)) == [[100, 198, 200], [198, 200]]
+    assert "after 1 epoch: 1 of 3 settings went on, and 1 more within chance" in printed
+
+
     assert points[6:] == [(3, 200), (3, 200)] and len(points) == 8
 
 

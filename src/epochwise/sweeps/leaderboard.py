@@ -19,7 +19,7 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.beside_best import BesideBest, compare_with_best
 from epochwise.sweeps.directory import ended_runs, log_file, read_failure
-from epochwise.sweeps.halving import RUNG_KEY, Decision, dropped_settings, setting_key
+from epochwise.sweeps.halving import RUNG_KEY, Decision, dropped_settings, rank, setting_key
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.regret import Regret, regrets
 from epochwise.sweeps.search import decisions
@@ -163,7 +163,7 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
     shown = _together([sweep, *others]) if others else sweep
     if shown.search:
         settings = _furthest(settings)
-    settings.sort(key=lambda setting: (_rung(shown, setting), -setting.mean("val_accuracy"), setting.mean("val_loss")))
+    settings.sort(key=lambda one: (_rung(shown, one), rank(one.mean("val_accuracy"), one.mean("val_loss"))))
     ranked = {result.run for setting in settings for result in setting.results}
     superseded = [run for run in results if run not in ranked]
     decided, missed, undecided = list[Decision](), list[Regret](), ""
