@@ -138,7 +138,7 @@ def test_a_value_that_is_typed_twice_is_one_setting(project):
 
 def test_with_several_seeds_the_test_has_another_name(project):
     printed = output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,198,200", "seed=0,1")
-    name = "exact sign-flip test over images, 2 seeds each"
+    name = "exact sign-flip test over images and Welch's test over 2 seeds each"
     assert f"within chance of the last of these ({name}, p of 0.05 or more): dense_units=198 (p = " in printed
     assert f"cannot be told apart from the best one ({name}, p of 0.05 or more)" in printed
     assert "McNemar" not in printed
@@ -162,7 +162,7 @@ def test_regret_is_printed_once_the_grid_is_finished(project):
     missed = (
         f"successive halving (sweep {halving.id}) took 11 of the grid's 27 epochs, 2.5 times fewer, and missed "
         "dense_units=175 (dropped after 1 epoch): val_accuracy 0.6733 after 9 epochs, its winner dense_units=190 has "
-        "0.0400 less, more than chance (p = 0.00049, McNemar's exact test)"
+        "0.0400 less, more than chance (p = 0.00098, McNemar's exact test, corrected for 2 comparisons)"
     )
     assert missed in printed
     assert missed in output(project, "compare", "--sweep", halving.id)

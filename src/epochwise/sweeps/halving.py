@@ -34,7 +34,7 @@ class Entry:
     points: list[Point]
     val_accuracy: float
     val_loss: float
-    correct: np.ndarray | None  # for each validation image how many of the runs classify it correctly; None: not kept
+    correct: np.ndarray | None  # which validation images each of the runs classifies correctly (R×N); None: not kept
 
     @property
     def data_sha256(self) -> str | None:
@@ -165,4 +165,4 @@ def read_entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry
     correct = [read_correct(run.evaluation, one["val_accuracy"]) for run, one in zip(runs, metrics, strict=True)]
     known = [one for one in correct if one is not None]
     comparable = len(known) == len(correct) and len({point.data_sha256 for point in points}) == 1
-    return Entry(key, points, means[0], means[1], np.sum(known, axis=0) if comparable else None)
+    return Entry(key, points, means[0], means[1], np.stack(known) if comparable else None)

@@ -11,7 +11,7 @@ from epochwise.common.tables import as_csv, as_json, as_markdown, print_table
 from epochwise.common.terminal import Terminal
 from epochwise.common.wording import counted, listed, span
 from epochwise.config.params_file import read_params
-from epochwise.evaluation.paired_test import LEVEL, name_of_test
+from epochwise.evaluation.paired_test import LEVEL, correction, name_of_test
 from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
@@ -251,7 +251,7 @@ def _beside_best(leaderboard: Leaderboard) -> list[str]:
     found, best = leaderboard.beside_best, leaderboard.settings[:1]
     if not found.p_values and not found.not_compared:
         return []
-    test, alike = name_of_test(len(best[0].results)), found.within_chance
+    test, alike = name_of_test(len(best[0].results)) + correction(len(found.p_values)), found.within_chance
     reached = f" of this rung ({counted(best[0].parameters[RUNG_KEY], 'epoch')})" if leaderboard.rungs else ""
     others = f"{counted(len(found.p_values), 'other setting')}{reached}"
     parts = []
