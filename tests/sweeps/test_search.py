@@ -171,6 +171,18 @@ def test_regret_is_printed_once_the_grid_is_finished(project):
 def test_a_grid_that_finishes_a_search_leaves_its_files_up_to_date(project):
     settings = "model.dense_units=100,150,200"
     output(project, *HALVING, "train.epochs=1,9", settings)
+def test_a_grid_that_finishes_two_searches_says_so_of_both(project):
+    settings = "model.dense_units=100,120,140,160,180,200"
+    searches = []
+    for eta in (3, 2):
+        output(project, *HALVING, f"hydra.sweeper.eta={eta}", "train.epochs=1,9", settings)
+        searches.append(latest(project))
+    printed = output(project, "run", "-m", "tracking=off", "train.epochs=9", settings)
+    for search_record, epochs in zip(searches, (6 + 2 * 8, 6 + 3 * 8), strict=True):
+        missed = f"successive halving (sweep {search_record.id}) took {epochs} of the grid's 54 epochs"
+        assert missed in printed and missed in (search_record.folder / "leaderboard.md").read_text()
+
+
     halving = latest(project)
     before = sweep_content(make_leaderboard(project.path, halving)).digest
     output(project, "run", "-m", "tracking=off", "train.epochs=9", settings)

@@ -75,7 +75,7 @@ class Leaderboard:
     several: bool = False  # whether `sweep` stands for several sweeps
     superseded: list[RunDirectory] = field(default_factory=list)  # of a search: on rungs below those shown
     decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
-    regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes, once it has
+    regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes
     undecided: str = ""  # why it is not known what a search decided: a file of one of its runs is damaged
     beside_best: BesideBest = field(default_factory=BesideBest)  # which settings differ from the best by chance only
 

@@ -39,18 +39,17 @@ class Regret:
 
 
 def regrets(root: Path, sweep: SweepRecord) -> list[Regret]:
-    """The regret of a search whose settings are all finished or, for a grid, of the latest search that it finishes."""
+    """The regret of a search whose settings are all finished or, for a grid, of each search that it finishes."""
     if sweep.search:
         own = regret(root, sweep)
         return [own] if own else []
-    fingerprints = {point.fingerprint for point in sweep.points}
+    fingerprints, found = {point.fingerprint for point in sweep.points}, []
     for other in known_sweeps(root):
         with suppress(InputError):  # a search whose files are damaged, or whose network has gone, has no regret
             wanted = {point.fingerprint for point in _last_rung(other)} if other.search else set()
-            found = regret(root, other) if wanted and wanted <= fingerprints else None
-            if found:
-                return [found]
-    return []
+            if wanted and wanted <= fingerprints:
+                found.append(regret(root, other))
+    return [one for one in found if one]
 
 
 def regret(root: Path, sweep: SweepRecord) -> Regret | None:
