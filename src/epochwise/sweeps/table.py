@@ -111,8 +111,9 @@ def problems(leaderboard: Leaderboard) -> list[str]:
         lines.append(f"which settings went on is not shown: {leaderboard.undecided}")
     if leaderboard.missing:
         lines.append(f"not run yet: {'; '.join(leaderboard.missing)}; the same command runs what is missing")
-    if leaderboard.sweep.is_broken_off:
-        lines.append("the search is not finished, so a better setting may follow; the same command goes on with it")
+    for sweep_id in leaderboard.broken_off:
+        which = f"the search of sweep {sweep_id}" if leaderboard.several else "the search"
+        lines.append(f"{which} is not finished, so a better setting may follow; the same command goes on with it")
     return lines
 
 
