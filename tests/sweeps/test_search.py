@@ -1,10 +1,12 @@
 """Successive halving from its command to its leaderboard, with runs that train nothing."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from conftest import Project
 from fake_runs import DIVERGED, DIVERGES, DIVERGES_LATER, IS_KILLED, faked, trained_epochs  # noqa: F401
+from made_sweeps import make_search
 
 from epochwise.common.files import read_json
 from epochwise.sweeps import search
@@ -12,6 +14,7 @@ from epochwise.sweeps.directory import known_sweeps
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.publication import sweep_content
 from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.search import with_batch
 
 pytestmark = pytest.mark.usefixtures("faked")
 
@@ -123,9 +126,6 @@ def test_a_setting_that_diverges_on_a_higher_rung_was_dropped_after_the_last_tha
     assert [(row["model.dense_units"], row["dropped_at"]) for row in rows] == [(201, 1), (150, 1), (100, 1)]
 
 
-def test_settings_with_several_seeds_go_on_together(project):
-    output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,150,200", "seed=0,1")
-    points = [(p.parameters["train.epochs"], p.parameters["model.dense_units"]) for p in latest(project).points]
 def test_a_value_that_is_typed_twice_is_one_setting(project):
     """198 is within chance of 200, also if it is there twice."""
     printed = output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,198,198,200")
@@ -133,6 +133,9 @@ def test_a_value_that_is_typed_twice_is_one_setting(project):
     assert "after 1 epoch: 1 of 3 settings went on, and 1 more within chance" in printed
 
 
+def test_settings_with_several_seeds_go_on_together(project):
+    output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,150,200", "seed=0,1")
+    points = [(p.parameters["train.epochs"], p.parameters["model.dense_units"]) for p in latest(project).points]
     assert points[6:] == [(3, 200), (3, 200)] and len(points) == 8
 
 
@@ -168,9 +171,6 @@ def test_regret_is_printed_once_the_grid_is_finished(project):
     assert missed in output(project, "compare", "--sweep", halving.id)
 
 
-def test_a_grid_that_finishes_a_search_leaves_its_files_up_to_date(project):
-    settings = "model.dense_units=100,150,200"
-    output(project, *HALVING, "train.epochs=1,9", settings)
 def test_a_grid_that_finishes_two_searches_says_so_of_both(project):
     settings = "model.dense_units=100,120,140,160,180,200"
     searches = []
@@ -183,6 +183,9 @@ def test_a_grid_that_finishes_two_searches_says_so_of_both(project):
         assert missed in printed and missed in (search_record.folder / "leaderboard.md").read_text()
 
 
+def test_a_grid_that_finishes_a_search_leaves_its_files_up_to_date(project):
+    settings = "model.dense_units=100,150,200"
+    output(project, *HALVING, "train.epochs=1,9", settings)
     halving = latest(project)
     before = sweep_content(make_leaderboard(project.path, halving)).digest
     output(project, "run", "-m", "tracking=off", "train.epochs=9", settings)
@@ -222,6 +225,15 @@ def test_a_search_that_is_broken_off_between_rungs_does_not_look_finished(projec
     printed = output(project, *HALVING, RUNGS, NINE)
     assert on_rungs(latest(project)) == PROMOTED and goes_on not in printed
     assert sweep_content(make_leaderboard(project.path, latest(project))).status == "FINISHED"
+
+
+def test_a_search_that_chooses_others_than_before_has_not_ended(tmp_path):
+    """So a kill while they run does not leave a search that looks finished."""
+    sweep = make_search(tmp_path)
+    assert with_batch(sweep, sweep.points[:3]) is sweep
+    other = [replace(sweep.points[4], job=3)]
+    changed = with_batch(sweep, other)
+    assert changed.points == [*sweep.points[:3], *other] and not changed.search_ended
 
 
 def test_a_search_that_missed_nothing_says_so(project):
