@@ -10,6 +10,7 @@ from epochwise.common.terminal import Terminal
 from epochwise.pipeline.directories import state_store
 from epochwise.sweeps.dry_run import plan_grid, plan_search
 from epochwise.sweeps.dry_run_text import text
+from epochwise.sweeps.elsewhere import RAY, SLURM
 from epochwise.sweeps.opening import open_command
 from epochwise.sweeps.pace import paces
 from epochwise.sweeps.search import proposer_of
@@ -28,6 +29,7 @@ def print_dry_run(typed: Sequence[str], settings: DictConfig) -> None:
     else:
         plan = plan_grid(root, opened.sweep, opened.points, store)
     found = paces(root, store, [planned.point for planned in plan.jobs])
-    n_jobs = settings.launcher.get("n_jobs", 1)
+    launcher = settings.launcher
+    n_jobs = None if launcher.get("_target_") in (RAY, SLURM) else launcher.get("n_jobs", 1)
     for line in text(plan, found, root, n_jobs, opened.cfg.trajectories.max_gb if isinstance(store, Path) else 0):
         Terminal().print(line, markup=False)

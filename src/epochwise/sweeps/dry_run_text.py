@@ -11,22 +11,21 @@ from epochwise.sweeps.dry_run import Bounds, DryRun, PlannedJob
 from epochwise.sweeps.pace import Pace, kind
 
 
-def text(plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int, max_gb: float) -> list[str]:
-    """The lines. `found` are the paces of runs of these kinds, `n_jobs` that of the launcher."""
+def text(plan: DryRun, found: Mapping[str, Pace], root: Path, n_jobs: int | None, max_gb: float) -> list[str]:
+    """The lines. `found` are the paces of runs of these kinds, `n_jobs` that of the launcher; a cluster has none."""
     lines = ["dry run: nothing is run", *map(_job, plan.jobs)]
     for rung in plan.later:
         lines.append(
             f"later: {_between(rung.settings, 'setting')} to {counted(rung.epochs, 'epoch')}: "
             f"{_between(rung.to_train, 'epoch')} to train"
         )
-    threads = [planned.job.threads for planned in plan.to_run if planned.job]
-    workers = worker_count(n_jobs, threads) if threads else 1
     finished = sum(planned.finished is not None for planned in plan.jobs)
     diverged = sum(planned.diverged is not None for planned in plan.jobs)
     there = f"{finished} finished" + (f", {diverged} diverged" if diverged else "")
     runs = f"{counted(len(plan.jobs), 'job')}, {there}; {_between(plan.runs, 'run')} to run"
-    lines.append(f"{runs} on {counted(workers, 'worker')}: {_between(plan.epochs, 'epoch')} to train")
-    return [*lines, _time(plan, found, workers), _disk(plan, found, root, max_gb)] if plan.runs[1] else lines
+    where = "a cluster" if n_jobs is None else counted(_workers(plan, n_jobs), "worker")
+    lines.append(f"{runs} on {where}: {_between(plan.epochs, 'epoch')} to train")
+    return [*lines, _time(plan, found, n_jobs), _disk(plan, found, root, max_gb)] if plan.runs[1] else lines
 
 
 def _job(planned: PlannedJob) -> str:
@@ -43,8 +42,15 @@ def _job(planned: PlannedJob) -> str:
     return f"to run: {point.name} · epochs: {planned.there} there{others}, {at_most}{planned.to_train} to train"
 
 
-def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
+def _workers(plan: DryRun, n_jobs: int, runs: int | None = None) -> int:
+    """How many workers the known jobs have, or so many `runs` of a later rung that are like these."""
+    threads = [planned.job.threads for planned in plan.to_run if planned.job]
+    return worker_count(n_jobs, threads if runs is None else [max(threads, default=1)] * runs)
+
+
+def _time(plan: DryRun, found: Mapping[str, Pace], n_jobs: int | None) -> str:
     """At the pace of runs here. Jobs of a rung that is not decided yet are taken to be like those before it."""
+    at_once = n_jobs or 1  # how many nodes of a cluster will be free is not known
     known = [(planned, found.get(kind(planned.point.parameters, planned.point.data_sha256))) for planned in plan.jobs]
     paces = [pace for _, pace in known if pace]
     if len(paces) < len(known) or not paces:
@@ -55,13 +61,18 @@ def _time(plan: DryRun, found: Mapping[str, Pace], workers: int) -> str:
     at_most = "at most " if any(planned.may_end_early for planned in plan.jobs) else ""
     epoch, around = max(pace.epoch for pace in paces), max(pace.around or 0 for pace in paces)
     later = [
-        sum(rung.to_train[end] * epoch + rung.runs[end] * around for rung in plan.later) / workers for end in (0, 1)
+        sum(
+            (rung.to_train[end] * epoch + rung.runs[end] * around) / _workers(plan, at_once, rung.runs[end])
+            for rung in plan.later
+        )
+        for end in (0, 1)
     ]
-    now = max(sum(seconds) / workers, *seconds)
+    now = max(sum(seconds) / _workers(plan, at_once), *seconds)
     bounds = list(dict.fromkeys(_duration(now + more) for more in later))
     pace = f"an epoch takes {epoch:.1f} s, and a run {around:.1f} s beside its training"
     runs = sum({id(one): one.runs for one in paces}.values())  # of each kind once
-    return f"time: {at_most}about {' to '.join(bounds)}; {pace}, as in {counted(runs, 'run')} here"
+    how = " if one job follows the other" if n_jobs is None else ""
+    return f"time: {at_most}about {' to '.join(bounds)}{how}; {pace}, as in {counted(runs, 'run')} here"
 
 
 def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, max_gb: float) -> str:
