@@ -316,6 +316,16 @@ def test_a_dry_run_of_halving_says_at_least_and_at_most(project):
     assert least <= sum(trained_epochs(project.path)) - done <= most
 
 
+def test_a_dry_run_of_another_search_counts_what_the_first_has_not_trained(project):
+    """Its first batches are finished before it has written any of them down."""
+    rungs = "train.epochs=1,3,9,27"
+    output(project, *HALVING, rungs, NINE)
+    command, before = (*HALVING, "hydra.sweeper.eta=2", rungs, NINE), sum(trained_epochs(project.path))
+    assert to_train(output(project, *command, "--dry-run")) == [2 + 6, 26 + 24 + 24]
+    output(project, *command)
+    assert sum(trained_epochs(project.path)) - before == 8
+
+
 def test_a_dry_run_with_a_patience_says_at_least_and_at_most(project):
     grid = ("run", "-m", "tracking=off", "model.dense_units=100,200")
     printed = output(project, *grid, "train.patience=2", "train.epochs=9", "--dry-run")
