@@ -54,8 +54,8 @@ def main(seeds: int, epochs: int) -> None:
     deviation = np.std(accuracies, ddof=1)
     by_images = np.sqrt(np.mean(accuracies) * (1 - np.mean(accuracies)) / images)
     print(f"{deviation:.4f} over seeds; from the choice of images alone it would be {by_images:.4f}")
-    for size in SIZES:
-        groups = [np.sum(correct[first : first + size], axis=0) for first in range(0, len(correct) - size + 1, size)]
+    for size in (size for size in SIZES if 2 * size <= len(correct)):
+        groups = [np.stack(correct[first : first + size]) for first in range(0, len(correct) - size + 1, size)]
         different, pairs = told_apart(zip(groups[::2], groups[1::2], strict=False))
         low, high = binomtest(different, pairs).proportion_ci(0.95)
         of_all, all_pairs = told_apart(itertools.combinations(groups, 2))

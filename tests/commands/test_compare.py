@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from conftest import A_RECORD
-from made_sweeps import bare_project, finish, make_sweep, point  # noqa: F401
+from made_sweeps import bare_project, finish, make_search, make_sweep, point  # noqa: F401
 from omegaconf import OmegaConf
 from scipy.stats import binomtest
 
@@ -103,6 +104,17 @@ def test_several_sweeps_are_one_leaderboard(tmp_path, capsys):
     assert rows == [(9, ["run9"]), (3, ["run1"]), (2, ["run0"])]
     compare(["day_time", "day_later"], "table")
     assert "epochwise promote run9 --params" in capsys.readouterr().out
+
+
+def test_a_search_among_several_sweeps_that_is_not_finished_is_named(tmp_path, capsys):
+    search = make_search(tmp_path)
+    later = tmp_path / "multirun/day/later"
+    later.mkdir()
+    replace(search, folder=later, id="day_later", search_ended=False).write()
+    compare(["day_time", "day_later"], "markdown")
+    printed = capsys.readouterr().out
+    assert "the search of sweep day_later is not finished, so a better setting may follow" in printed
+    assert printed.count("is not finished") == 1
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path, capsys):

@@ -56,12 +56,27 @@ def listed(capsys, *conditions: str, sort: str = "-started", limit: int | None =
         (("train.weight_decay=null", "epochs=2"), ["run0"]),
         (("model.parameters.width>=1",), ["run2", "run1"]),
         (("published=",), ["killed"]),
+        (("run=run",), ["run2", "run1", "run0"]),
+        (("run!=run",), ["killed"]),
+        (("run=run1",), ["run1"]),
+        (("sweep!=",), ["run1", "run0"]),
     ],
 )
 def test_conditions(four_runs, capsys, conditions, expected):
     if any(condition.startswith(("model.", "train.")) for condition in conditions):
         conditions = (*conditions, "status=FINISHED")
     assert listed(capsys, *conditions) == expected
+
+
+@pytest.mark.parametrize("column", ["run", "sweep", "name"])
+def test_a_text_of_digits_is_not_compared_as_a_number(tmp_path, capsys, column):
+    """As a number 0012 would be 12, and 12e45 would be too large for any."""
+    for number, text in enumerate(("0012", "12e45", "12")):
+        own = {"run_id": f"{number}", column: text} if column == "name" else {"run_id": text}
+        own |= {"mlflow": {"tags": {"sweep.id": text}}, "started": 1000 - number}
+        finish(tmp_path / "outputs" / str(number), number, **own)
+    for number, text in enumerate(("0012", "12e45")):
+        assert listed(capsys, f"{column}={text}") == [str(number) if column == "name" else text]
 
 
 def test_sorting_and_a_limit(four_runs, capsys):

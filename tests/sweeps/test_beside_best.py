@@ -33,16 +33,16 @@ def line(leaderboard: Leaderboard) -> str:
 
 
 def test_settings_within_chance_of_the_best_are_named_with_their_p_values(tmp_path):
-    """Five images that only the better one classifies correctly are chance (p = 1/16), six are not (p = 1/32)."""
-    leaderboard = make_leaderboard(tmp_path, sweep_of(tmp_path, [280, 275, 274, 280]))
+    """Seven images that only the better one classifies correctly (p = 1/64) are more than chance in 3 comparisons."""
+    leaderboard = make_leaderboard(tmp_path, sweep_of(tmp_path, [280, 275, 273, 280]))
     expected = (
-        f"2 of 3 other settings cannot be told apart from the best one ({ONE_SEED}): "
-        "dense_dropout=0.3 (p = 1.00); dense_dropout=0.1 (p = 0.06)"
+        "2 of 3 other settings cannot be told apart from the best one (McNemar's exact test, corrected for 3 "
+        "comparisons, p of 0.05 or more): dense_dropout=0.3 (p = 1.00); dense_dropout=0.1 (p = 0.12)"
     )
     assert line(leaderboard) == expected
     assert expected in as_text(leaderboard, "markdown")
     content = json.loads(as_text(leaderboard, "json"))
-    assert content["beside_best"]["p_values"] == pytest.approx({"2": 1.0, "3": 1 / 16, "4": 1 / 32})
+    assert content["beside_best"]["p_values"] == pytest.approx({"2": 1.0, "3": 2 / 16, "4": 3 / 64})
     assert content["beside_best"]["not_compared"] == {}
     assert expected in content["notes"]
     assert expected in leaderboard_files.write_report(leaderboard).read_text().replace("&#39;", "'")
@@ -51,8 +51,16 @@ def test_settings_within_chance_of_the_best_are_named_with_their_p_values(tmp_pa
 def test_a_best_setting_that_stands_alone_is_said_to(tmp_path):
     said = line(make_leaderboard(tmp_path, sweep_of(tmp_path, [280, 250, 100])))
     assert said == (
-        "the best setting differs from 2 other settings by more than chance (McNemar's exact test, p below 0.05)"
+        "the best setting differs from 2 other settings by more than chance (McNemar's exact test, corrected for 2 "
+        "comparisons, p below 0.05)"
     )
+
+
+def test_what_is_chance_in_one_of_many_comparisons_is_no_difference(tmp_path):
+    """Six images (p = 1/32) would be a difference if this were the only other setting."""
+    assert make_leaderboard(tmp_path, sweep_of(tmp_path, [280, 274])).beside_best.within_chance == {}
+    found = make_leaderboard(tmp_path, sweep_of(tmp_path, [280, 274, 274, 274])).beside_best
+    assert found.within_chance == pytest.approx(dict.fromkeys((2, 3, 4), 3 / 32))
 
 
 def test_over_seeds_it_is_another_test_and_settings_need_as_many(tmp_path):
@@ -60,8 +68,8 @@ def test_over_seeds_it_is_another_test_and_settings_need_as_many(tmp_path):
     (sweep.folder / "5" / "run.json").unlink()
     said = line(make_leaderboard(tmp_path, sweep))
     assert said.startswith(
-        "1 of 1 other setting cannot be told apart from the best one (exact sign-flip test over images, 2 seeds each, "
-        "p of 0.05 or more): dense_dropout=0.1 (p = 1.00)"
+        "1 of 1 other setting cannot be told apart from the best one (exact sign-flip test over images and Welch's "
+        "test over 2 seeds each, p of 0.05 or more): dense_dropout=0.1 (p = 1.00)"
     )
     assert said.endswith("; not compared with the best one (n is 1 and not 2): dense_dropout=0.2")
 

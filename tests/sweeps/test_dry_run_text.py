@@ -1,4 +1,4 @@
-"""What a dry run prints: bounds in their order, whatever digits they have."""
+"""What a dry run prints: bounds in their order, whatever digits they have, and how many jobs run at once."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def printed(root: Path, jobs: int, later: list[LaterRung], n_jobs: int | None, s
         PlannedJob(one, job=Job(one.job, "", RunDirectory(Path("run")), 1, 10, [("t", 10)], None), to_train=10)
         for one in points
     ]
-    return "\n".join(text(DryRun(planned, at_least=10, later=later), paces, root, n_jobs, store, 1.0))
+    return "\n".join(text(DryRun(planned, at_least=10 * jobs, later=later), paces, root, n_jobs, store, 1.0))
 
 
 def estimate(root: Path, least: int, most: int) -> str:
@@ -36,12 +36,17 @@ def test_an_estimate_is_from_the_least_to_the_most(tmp_path):
     assert "about 30 s;" in estimate(tmp_path, 20, 20)
 
 
-def test_what_a_cluster_takes_is_told_as_the_time_of_one_worker(tmp_path):
-    """How many workers there are is the cluster's to decide, and may change."""
+def test_how_many_nodes_of_a_cluster_work_is_not_known(tmp_path):
     text = printed(tmp_path, 30, [], None, None)
-    assert "30 runs to run on as many workers as the cluster has room for: " in text
-    assert "time: about 5 min of one worker, divided among all, but no less than 10 s; an epoch" in text
-    assert "1 run to run on 1 worker: " in printed(tmp_path, 1, [], None, None)
+    assert "30 runs to run on as many workers as the cluster has room for: 300 epochs to train" in text
+    assert "time: about 5 min if one job follows the other; an epoch" in text
+
+
+def test_a_rung_with_few_settings_has_no_use_for_many_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr("epochwise.sweeps.dry_run_text.worker_count", lambda n_jobs, threads: min(n_jobs, len(threads)))
+    text = printed(tmp_path, 4, [LaterRung(20, (1, 1), (1, 1), (40, 40))], 4, None)
+    assert " on 4 workers: 80 epochs to train" in text
+    assert "about 50 s;" in text, "10 s for the four that are known, and 40 s for the one that is left"
 
 
 def test_states_are_told_where_they_go(tmp_path):

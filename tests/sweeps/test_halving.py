@@ -1,6 +1,7 @@
 """Which settings go on to the next rung: by rank, and within chance of the last one that does."""
 
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from epochwise.sweeps.halving import (
 
 def entry(name: str, correct: int, val_loss: float = 0.1, images: int = 300, **more) -> Entry:
     """A setting that classifies the first `correct` images correctly."""
-    made = Entry(name, [point(0)], correct / images, val_loss, np.arange(images) < correct)
+    made = Entry(name, [point(0)], correct / images, val_loss, np.arange(images)[None] < correct)
     return replace(made, **more)
 
 
@@ -42,6 +43,14 @@ def test_the_best_go_on_by_accuracy_then_by_loss_then_in_their_order():
     decision = decided(entries, 3, keep_ties=False)
     assert [one.key for one in decision.ranked] == ["c", "b", "d", "a", "e"]
     assert decision.promoted == decision.best == ["c", "b", "d"] and not decision.ties
+
+
+def test_means_over_seeds_are_equal_if_they_are_of_as_many_images():
+    """199 and 201 of 300 are as many as twice 200, though the mean of these shares is larger in its last bit."""
+    twice, apart = fmean([200 / 300, 200 / 300]), fmean([199 / 300, 201 / 300])
+    assert apart > twice
+    entries = [entry("higher loss", 200, 0.2, val_accuracy=apart), entry("lower loss", 200, 0.1, val_accuracy=twice)]
+    assert decided(entries, 1, keep_ties=False).promoted == ["lower loss"]
 
 
 def test_settings_within_chance_of_the_cut_go_on_too():
@@ -66,7 +75,20 @@ def test_a_setting_is_all_but_seed_and_epochs():
     assert setting_key(points[0].parameters) == setting_key(points[2].parameters)
 
 
-def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_image_as_often_as_it_is_right(tmp_path):
+def test_a_point_that_is_there_twice_counts_once(tmp_path):
+    """A run that counts twice would be right twice as often as that of a setting whose value was typed once."""
+    points = [point(job, model__dense_dropout=dropout) for job, dropout in enumerate((0.1, 0.5, 0.5))]
+    points[2] = replace(points[2], fingerprint=points[1].fingerprint)
+    sweep = make_sweep(tmp_path, ["model.dense_dropout"], *points)
+    for number, correct in enumerate((280, 279)):
+        finish(sweep.folder / str(number), number, correct / 300)
+        predict(sweep.folder / str(number), correct)
+    entries, _ = read_rung(tmp_path, sweep, points)
+    assert [len(one.points) for one in entries] == [1, 1]
+    assert list(decided(entries, 1).ties.values()) == [1.0]
+
+
+def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_of_them_by_its_images(tmp_path):
     points = [point(0, seed=0), point(1, seed=1)]
     sweep = make_sweep(tmp_path, ["seed"], *points)
     for number, correct in enumerate((2, 3)):
@@ -74,7 +96,8 @@ def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_image_as_often_as_
         finish(folder, number, correct / 4)
         predict(folder, correct, images=4)
     ((one,), diverged) = read_rung(tmp_path, sweep, points)
-    assert (one.val_accuracy, one.correct.tolist(), diverged) == (0.625, [2, 2, 1, 0], [])
+    assert (one.val_accuracy, diverged) == (0.625, [])
+    assert one.correct.astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
 
 
 def test_a_run_that_diverged_has_ended_and_one_that_failed_otherwise_has_not(tmp_path):

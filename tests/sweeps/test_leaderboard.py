@@ -4,7 +4,7 @@ import pytest
 from conftest import A_RECORD
 from made_sweeps import bare_project, finish, make_sweep, point, twin_of  # noqa: F401
 
-from epochwise.common.files import write_json
+from epochwise.common.files import read_json, write_json
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.table import cells, footer, rows
 
@@ -66,6 +66,37 @@ def test_nothing_finished_is_a_leaderboard_without_rows(tmp_path):
     leaderboard = make_leaderboard(tmp_path, make_sweep(tmp_path, ["seed"], point(0, seed=0)))
     assert leaderboard.best is None and leaderboard.settings == leaderboard.results == []
     assert leaderboard.missing == ["seed=0"]
+
+
+def test_means_of_as_many_correct_images_are_equal_and_the_loss_decides(tmp_path):
+    """The mean of 199 and 201 of 300 is larger in its last bit than that of twice 200."""
+    grid = [(dropout, seed) for dropout in (0.1, 0.2) for seed in (0, 1)]
+    points = [point(job, model__dense_dropout=dropout, seed=seed) for job, (dropout, seed) in enumerate(grid)]
+    sweep = make_sweep(tmp_path, ["model.dense_dropout", "seed"], *points)
+    for job, (correct, loss) in enumerate(((199, 0.2), (201, 0.2), (200, 0.1), (200, 0.1))):
+        finish(sweep.folder / str(job), job, correct / 300, val_loss=loss)
+    assert [row["model.dense_dropout"] for row in rows(make_leaderboard(tmp_path, sweep))] == [0.2, 0.1]
+
+
+def test_a_setting_of_which_a_seed_diverged_does_not_stand_on_that_rung(tmp_path):
+    """The search has dropped it, however good its other seed is."""
+    grid = [(epochs, dropout, seed) for epochs in (1, 2) for dropout in (0.1, 0.2) for seed in (0, 1)]
+    points = [
+        point(job, train__epochs=epochs, model__dense_dropout=dropout, seed=seed)
+        for job, (epochs, dropout, seed) in enumerate(grid)
+    ]
+    search = {"proposals": "grid", "rungs": [1, 2], "eta": 2, "keep_ties": True, "candidates": ""}
+    varied = ["train.epochs", "model.dense_dropout", "seed"]
+    sweep = make_sweep(tmp_path, varied, *points, search=search, search_ended=True)
+    for job, (epochs, dropout, _) in enumerate(grid):
+        finish(sweep.folder / str(job), job, 0.99 if dropout == 0.1 else 0.9, epochs=epochs)
+    path = sweep.folder / "5" / "run.json"
+    write_json(path, read_json(path) | {"status": "FAILED", "failure": "DivergedError: training diverged in epoch 2"})
+    leaderboard = make_leaderboard(tmp_path, sweep)
+    found = [(row["model.dense_dropout"], row["epochs"], row["n"], row["dropped_at"]) for row in rows(leaderboard)]
+    assert found == [(0.2, 2, 2, None), (0.1, 1, 2, 1)]
+    assert leaderboard.best.point.parameters["model.dense_dropout"] == 0.2, "which `promote` takes"
+    assert [name for name, _ in leaderboard.failures] == ["epochs=2 dense_dropout=0.1 seed=1"]
 
 
 def test_two_points_that_are_one_run_are_one_row(tmp_path):

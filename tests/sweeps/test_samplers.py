@@ -138,6 +138,17 @@ def test_a_dry_run_counts_what_is_then_trained(project):
     assert ": 0 epochs to train" in project.cli(*exact, "--dry-run").stdout
 
 
+def test_presets_can_be_drawn_and_the_leaderboard_shows_what_they_differ_in(project):
+    for name, kernel in (("small", 2), ("large", 3)):
+        text = f"# @package _global_\nmodel:\n  kernel_size: {kernel}\ntrain:\n  epochs: {kernel}\n"
+        (project.path / "conf" / "experiment" / f"{name}.yaml").write_text(text)
+    typed = ("run", "-m", "tracking=off", "hydra/sweeper=random", "hydra.sweeper.n_trials=6", UNITS)
+    done = project.cli(*typed, "experiment=choice(small,large)")
+    assert done.returncode == 0, done.stderr
+    rows = read_json(known_sweeps(project.path)[0].folder / "leaderboard.json")["rows"]
+    assert {row["model.kernel_size"] for row in rows} == {2, 3} and {row["epochs"] for row in rows} == {2}
+
+
 def test_without_optuna_the_way_out_is_named(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = project.cli(*COMMAND, "hydra/sweeper=tpe")

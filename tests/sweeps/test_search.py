@@ -1,10 +1,12 @@
 """Successive halving from its command to its leaderboard, with runs that train nothing."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from conftest import Project
 from fake_runs import DIVERGED, DIVERGES, DIVERGES_LATER, IS_KILLED, faked, trained_epochs  # noqa: F401
+from made_sweeps import make_search
 
 from epochwise.common.files import read_json
 from epochwise.sweeps import search
@@ -12,6 +14,7 @@ from epochwise.sweeps.directory import known_sweeps
 from epochwise.sweeps.leaderboard import make_leaderboard
 from epochwise.sweeps.publication import sweep_content
 from epochwise.sweeps.record import SweepRecord
+from epochwise.sweeps.search import with_batch
 
 pytestmark = pytest.mark.usefixtures("faked")
 
@@ -123,6 +126,13 @@ def test_a_setting_that_diverges_on_a_higher_rung_was_dropped_after_the_last_tha
     assert [(row["model.dense_units"], row["dropped_at"]) for row in rows] == [(201, 1), (150, 1), (100, 1)]
 
 
+def test_a_value_that_is_typed_twice_is_one_setting(project):
+    """198 is within chance of 200, also if it is there twice."""
+    printed = output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,198,198,200")
+    assert on_rungs(latest(project)) == [[100, 198, 200], [198, 200]]
+    assert "after 1 epoch: 1 of 3 settings went on, and 1 more within chance" in printed
+
+
 def test_settings_with_several_seeds_go_on_together(project):
     output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,150,200", "seed=0,1")
     points = [(p.parameters["train.epochs"], p.parameters["model.dense_units"]) for p in latest(project).points]
@@ -131,7 +141,7 @@ def test_settings_with_several_seeds_go_on_together(project):
 
 def test_with_several_seeds_the_test_has_another_name(project):
     printed = output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,198,200", "seed=0,1")
-    name = "exact sign-flip test over images, 2 seeds each"
+    name = "exact sign-flip test over images and Welch's test over 2 seeds each"
     assert f"within chance of the last of these ({name}, p of 0.05 or more): dense_units=198 (p = " in printed
     assert f"cannot be told apart from the best one ({name}, p of 0.05 or more)" in printed
     assert "McNemar" not in printed
@@ -155,10 +165,22 @@ def test_regret_is_printed_once_the_grid_is_finished(project):
     missed = (
         f"successive halving (sweep {halving.id}) took 11 of the grid's 27 epochs, 2.5 times fewer, and missed "
         "dense_units=175 (dropped after 1 epoch): val_accuracy 0.6733 after 9 epochs, its winner dense_units=190 has "
-        "0.0400 less, more than chance (p = 0.00049, McNemar's exact test)"
+        "0.0400 less, more than chance (p = 0.00098, McNemar's exact test, corrected for 2 comparisons)"
     )
     assert missed in printed
     assert missed in output(project, "compare", "--sweep", halving.id)
+
+
+def test_a_grid_that_finishes_two_searches_says_so_of_both(project):
+    settings = "model.dense_units=100,120,140,160,180,200"
+    searches = []
+    for eta in (3, 2):
+        output(project, *HALVING, f"hydra.sweeper.eta={eta}", "train.epochs=1,9", settings)
+        searches.append(latest(project))
+    printed = output(project, "run", "-m", "tracking=off", "train.epochs=9", settings)
+    for search_record, epochs in zip(searches, (6 + 2 * 8, 6 + 3 * 8), strict=True):
+        missed = f"successive halving (sweep {search_record.id}) took {epochs} of the grid's 54 epochs"
+        assert missed in printed and missed in (search_record.folder / "leaderboard.md").read_text()
 
 
 def test_a_grid_that_finishes_a_search_leaves_its_files_up_to_date(project):
@@ -203,6 +225,15 @@ def test_a_search_that_is_broken_off_between_rungs_does_not_look_finished(projec
     printed = output(project, *HALVING, RUNGS, NINE)
     assert on_rungs(latest(project)) == PROMOTED and goes_on not in printed
     assert sweep_content(make_leaderboard(project.path, latest(project))).status == "FINISHED"
+
+
+def test_a_search_that_chooses_others_than_before_has_not_ended(tmp_path):
+    """So a kill while they run does not leave a search that looks finished."""
+    sweep = make_search(tmp_path)
+    assert with_batch(sweep, sweep.points[:3]) is sweep
+    other = [replace(sweep.points[4], job=3)]
+    changed = with_batch(sweep, other)
+    assert changed.points == [*sweep.points[:3], *other] and not changed.search_ended
 
 
 def test_a_search_that_missed_nothing_says_so(project):
@@ -283,6 +314,16 @@ def test_a_dry_run_of_halving_says_at_least_and_at_most(project):
     assert (least, most) == (1 + 6 + 6, 1 + 72)
     output(project, *command)
     assert least <= sum(trained_epochs(project.path)) - done <= most
+
+
+def test_a_dry_run_of_another_search_counts_what_the_first_has_not_trained(project):
+    """Its first batches are finished before it has written any of them down."""
+    rungs = "train.epochs=1,3,9,27"
+    output(project, *HALVING, rungs, NINE)
+    command, before = (*HALVING, "hydra.sweeper.eta=2", rungs, NINE), sum(trained_epochs(project.path))
+    assert to_train(output(project, *command, "--dry-run")) == [2 + 6, 26 + 24 + 24]
+    output(project, *command)
+    assert sum(trained_epochs(project.path)) - before == 8
 
 
 def test_a_dry_run_with_a_patience_says_at_least_and_at_most(project):

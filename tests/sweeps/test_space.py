@@ -34,6 +34,7 @@ def test_what_is_drawn_is_typed_in_four_digits_within_the_range(project):
     (dropout,) = space("model.dense_dropout=interval(0.0,0.8)").ranges
     assert [dropout.text(drawn) for drawn in (0.123456, 0.0, 1e-9)] == ["0.1235", "0.0", "1e-09"]
     assert dropout.text(0.79999) == "0.79999", "rounded it would be outside"
+    assert dropout.text(0.8) == "0.7999999999999999", "the sampler may draw the limit itself"
     (units,) = space("model.dense_units=interval(15.5,20.2)").ranges
     assert (units.extremes, units.text(17)) == (["16", "20"], "17")
     (batch,) = space("train.batch_size=range(32,129,32)").ranges

@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from made_sweeps import make_sweep, point
+from made_sweeps import make_search, make_sweep, point
 
 from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
 from epochwise.config.schema import BEFORE
 from epochwise.sweeps.record import Point, SweepRecord
+from epochwise.sweeps.search import Search
 
 
 @pytest.fixture
@@ -94,6 +95,15 @@ def test_a_wrong_value_is_named_in_one_line(sweep, key):
         SweepRecord.read(sweep.folder)
     message = str(refused.value)
     assert f"{sweep.folder / 'sweep.json'}: not a sweep's record: " in message and "\n" not in message
+
+
+@pytest.mark.parametrize("wrong", [{"rungs": []}, {"rungs": [3, 1]}, {"rungs": [0]}, {"eta": 1}, {"keep_ties": 1}])
+def test_a_wrong_value_of_a_search_is_named_in_one_line(tmp_path, wrong):
+    ((key, value),) = wrong.items()
+    sweep = make_search(tmp_path)
+    with pytest.raises(InputError, match="not a search's record: ") as refused:
+        Search.read(replace(sweep, search=sweep.search | wrong))
+    assert str(refused.value).endswith(f"search.{key} is {value!r}")
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path):

@@ -29,6 +29,8 @@ COLUMNS = ("run", "name", "status", "started", "epochs", *MEASURED, "directory",
 SHOWN = ("run", "name", "status", "started", "val_accuracy", "test_accuracy", "published", "directory")  # in the table
 DISPENSABLE = ("published", "directory", "started", "test_accuracy", "name")  # a narrow terminal lacks the first
 TO_THE_LEFT = ("run", "name", "status", "directory", "published")
+NUMBERS = ("epochs", *MEASURED)  # columns
+IDS = ("run", "sweep")  # columns
 STATUSES = (FINISHED, RUNNING, FAILED, KILLED)
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
@@ -54,17 +56,24 @@ class Condition:
         key, comparison, value = parts.groups()
         if key == OWN_PARAMETERS or not (key in COLUMNS or is_parameter(key)):
             raise InputError(f"{text}: {unknown_key(key, (*COLUMNS, *parameter_keys()))}")
-        typed = _number(value) if key in COLUMNS else _typed(value)
         if key == "status" and value not in STATUSES:
             raise InputError(f"{text}: a status is one of {', '.join(STATUSES)}")
-        if key in ("epochs", *MEASURED) and isinstance(typed, str):
+        if key not in COLUMNS:
+            return Condition(key, comparison, _typed(value))
+        typed = _number(value) if key in NUMBERS else value
+        if key in NUMBERS and isinstance(typed, str):
             raise InputError(f"{text}: {key} is a number")
         return Condition(key, comparison, typed)
 
     def is_met_by(self, value: Value) -> bool:
-        """Numbers are compared as numbers, all else as text; what a run does not have meets no condition but `!=`."""
+        """Numbers are compared as numbers, all else as text; what a run does not have is an empty text.
+
+        An empty text meets no condition but `=` and `!=`. An id may be shortened to its start, here as everywhere.
+        """
         if value is None or value == "":
-            return self.comparison == "!=" or (self.comparison == "=" and self.value == "")
+            return self.comparison in ("=", "!=") and (self.value == "") == (self.comparison == "=")
+        if self.key in IDS and self.comparison in ("=", "!=") and self.value != "":
+            return str(value).startswith(str(self.value)) == (self.comparison == "=")
         if isinstance(value, str) != isinstance(self.value, str):
             return COMPARISONS[self.comparison](str(value), str(self.value))
         return COMPARISONS[self.comparison](value, self.value)

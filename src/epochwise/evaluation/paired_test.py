@@ -1,6 +1,7 @@
-"""Whether two models differ by more than chance on the images that both have classified."""
+"""Whether two models, or two settings with several seeds, differ by more than chance on the same images."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,11 +23,56 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 def name_of_test(runs: int) -> str:
     """What `p_value` is called for settings with so many runs each."""
-    return "McNemar's exact test" if runs == 1 else f"exact sign-flip test over images, {runs} seeds each"
+    several = f"exact sign-flip test over images and Welch's test over {runs} seeds each"
+    return "McNemar's exact test" if runs == 1 else several
+
+
+def corrected(p_values: Mapping[int, float]) -> dict[int, float]:
+    """Holm's p-values, in the order of `p_values`: those of several comparisons of which none is to err by chance.
+
+    Of m comparisons the smallest p-value counts m times, the next one m - 1 times, and none less than one before it
+    (S. Holm, Scandinavian Journal of Statistics 6, 1979).
+    """
+    found, highest = dict[int, float](), 0.0
+    for place, (key, chance) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * chance))
+        found[key] = highest
+    return {key: found[key] for key in p_values}
+
+
+def correction(comparisons: int) -> str:
+    """What follows the name of a test if as many p-values are `corrected`."""
+    return f", corrected for {comparisons} comparisons" if comparisons > 1 else ""
 
 
 def p_value(one: np.ndarray, other: np.ndarray) -> float:
     """The two-sided p-value for two settings with as many runs each, one for each seed; for one it is McNemar's.
+
+    Each array has a row for each run, and in it whether the run gets each image right (R×N). Of several runs the larger
+    p-value counts: a difference is to be expected again with other images, and again with other seeds.
+    """
+    by_images = over_images(one.sum(axis=0), other.sum(axis=0))
+    return by_images if len(one) == 1 else max(by_images, over_seeds(one.sum(axis=1), other.sum(axis=1)))
+
+
+def over_seeds(one: np.ndarray, other: np.ndarray) -> float:
+    """The two-sided p-value of Welch's t-test (B. L. Welch, Biometrika 34, 1947).
+
+    Each array has, for each of a setting's runs, how many images it gets right (R, two or more).
+    """
+    from scipy.special import stdtr  # in here for its cost: only settings with several seeds need it
+
+    difference = abs(float(one.mean() - other.mean()))
+    variances = [float(runs.var(ddof=1)) / len(runs) for runs in (one, other)]
+    variance = sum(variances)
+    if not variance:
+        return float(not difference)
+    freedom = variance**2 / sum(own**2 / (len(runs) - 1) for own, runs in zip(variances, (one, other), strict=True))
+    return float(2 * stdtr(freedom, -difference / math.sqrt(variance)))
+
+
+def over_images(one: np.ndarray, other: np.ndarray) -> float:
+    """The two-sided p-value of an exact sign-flip test; for settings with one run each it is McNemar's.
 
     Each array has, for each image, how many of a setting's runs get it right (N). A coin is tossed once for an image
     and turns all of its runs: if neither setting is better, an image's difference is as likely to be turned as not.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.evaluation.paired_test import LEVEL
+from epochwise.evaluation.paired_test import LEVEL, corrected
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.halving import Entry, probability_of_chance, read_entry, setting_key
 from epochwise.sweeps.record import Point
@@ -18,7 +18,7 @@ Runs = Sequence[tuple[Point, RunDirectory]]  # the finished runs of a setting, o
 class BesideBest:
     """The settings below the best one, by their ranks in the leaderboard, which begin with 2."""
 
-    p_values: dict[int, float] = field(default_factory=dict)  # of their differences from the best one
+    p_values: dict[int, float] = field(default_factory=dict)  # of their differences from the best one, `corrected`
     not_compared: dict[int, str] = field(default_factory=dict)  # the reason
     left_out: int = 0  # settings further below, which were not looked at
 
@@ -39,11 +39,13 @@ def compare_with_best(settings: Sequence[Runs]) -> BesideBest:
     except InputError as error:
         found.not_compared.update(dict.fromkeys(others, f"for the best one: {error}"))
         return found
+    p_values = dict[int, float]()
     for rank, runs in others.items():
         try:
-            found.p_values[rank] = _p_value(best, _read(runs))
+            p_values[rank] = _p_value(best, _read(runs))
         except InputError as error:
             found.not_compared[rank] = str(error)
+    found.p_values.update(corrected(p_values))
     return found
 
 
@@ -64,5 +66,5 @@ def _p_value(best: Entry, other: Entry) -> float:
         raise InputError(f"n is {len(other.points)} and not {len(best.points)}")
     chance = probability_of_chance(best, other)
     if chance is None:
-        raise InputError("its validation images are others")
+        raise InputError("its data are others")
     return chance

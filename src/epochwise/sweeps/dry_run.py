@@ -124,7 +124,7 @@ def _rungs_above(
 ) -> list[LaterRung]:
     """The rungs above a batch of a bracket that has as many `settings` on its first rung."""
     current = batch[0].parameters[RUNG_KEY]
-    numbers = itertools.count(len(sweep.points) + len(batch))  # that no job of the sweep has
+    numbers = itertools.count(max(len(sweep.points), batch[-1].job + 1))  # that no job of the sweep has
     above = {
         epochs: [on_rung(sweep, point, epochs, next(numbers)) for point in batch if point.data_sha256]
         for epochs in search.rungs

@@ -1,7 +1,7 @@
 """What `epochwise run -m … --dry-run` prints: jobs, epochs, and an estimate of time and disk."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from epochwise.common.paths import display_path
@@ -25,24 +25,17 @@ def text(
             f"later: {_between(rung.settings, 'setting')} to {counted(rung.epochs, 'epoch')}: "
             f"{_between(rung.to_train, 'epoch')} to train"
         )
-    threads = [planned.job.threads for planned in plan.to_run if planned.job]
-    workers = _workers(n_jobs, threads, plan.runs[1])
     finished = sum(planned.finished is not None for planned in plan.jobs)
     diverged = sum(planned.diverged is not None for planned in plan.jobs)
     there = f"{finished} finished" + (f", {diverged} diverged" if diverged else "")
     runs = f"{counted(len(plan.jobs), 'job')}, {there}; {_between(plan.runs, 'run')} to run"
-    where = f"on {counted(workers, 'worker')}" if workers else "on as many workers as the cluster has room for"
-    lines.append(f"{runs} {where}: {_between(plan.epochs, 'epoch')} to train")
+    where = "as many workers as the cluster has room for"
+    if n_jobs is not None:
+        where = counted(_workers(plan, n_jobs), "worker")
+    lines.append(f"{runs} on {where}: {_between(plan.epochs, 'epoch')} to train")
     if plan.runs[1]:
-        lines += [_time(plan, found, workers), *_disk(plan, found, root, store, max_gb)]
+        lines += [_time(plan, found, n_jobs), *_disk(plan, found, root, store, max_gb)]
     return lines
-
-
-def _workers(n_jobs: int | None, threads: Sequence[int], runs: int) -> int | None:
-    """How many workers there would be; None if a cluster decides that."""
-    if runs <= 1 or not threads:
-        return 1
-    return None if n_jobs is None else worker_count(n_jobs, threads)
 
 
 def _job(planned: PlannedJob) -> str:
@@ -59,11 +52,15 @@ def _job(planned: PlannedJob) -> str:
     return f"to run: {point.name} · epochs: {planned.there} there{others}, {at_most}{planned.to_train} to train"
 
 
-def _time(plan: DryRun, found: Mapping[str, Pace], workers: int | None) -> str:
-    """At the pace of runs here. Jobs of a rung that is not decided yet are taken to be like those before it.
+def _workers(plan: DryRun, n_jobs: int, runs: int | None = None) -> int:
+    """How many workers the known jobs have, or so many `runs` of a later rung that are like these."""
+    threads = [planned.job.threads for planned in plan.to_run if planned.job]
+    return worker_count(n_jobs, threads if runs is None else [max(threads, default=1)] * runs)
 
-    If it is not known how many workers there would be, it is the time of a single one.
-    """
+
+def _time(plan: DryRun, found: Mapping[str, Pace], n_jobs: int | None) -> str:
+    """At the pace of runs here. Jobs of a rung that is not decided yet are taken to be like those before it."""
+    at_once = n_jobs or 1  # how many nodes of a cluster will be free is not known
     known = [(planned, found.get(kind(planned.point.parameters, planned.point.data_sha256))) for planned in plan.jobs]
     paces = [pace for _, pace in known if pace]
     if len(paces) < len(known) or not paces:
@@ -74,15 +71,18 @@ def _time(plan: DryRun, found: Mapping[str, Pace], workers: int | None) -> str:
     at_most = "at most " if any(planned.may_end_early for planned in plan.jobs) else ""
     epoch, around = max(pace.epoch for pace in paces), max(pace.around or 0 for pace in paces)
     later = [
-        sum(rung.to_train[end] * epoch + rung.runs[end] * around for rung in plan.later) / (workers or 1)
+        sum(
+            (rung.to_train[end] * epoch + rung.runs[end] * around) / _workers(plan, at_once, rung.runs[end])
+            for rung in plan.later
+        )
         for end in (0, 1)
     ]
-    now = max(sum(seconds) / (workers or 1), *seconds)
+    now = max(sum(seconds) / _workers(plan, at_once), *seconds)
     bounds = list(dict.fromkeys(_duration(now + more) for more in later))
     pace = f"an epoch takes {epoch:.1f} s, and a run {around:.1f} s beside its training"
     runs = sum({id(one): one.runs for one in paces}.values())  # of each kind once
-    of_one = "" if workers else f" of one worker, divided among all, but no less than {_duration(max(seconds))}"
-    return f"time: {at_most}about {' to '.join(bounds)}{of_one}; {pace}, as in {counted(runs, 'run')} here"
+    how = " if one job follows the other" if n_jobs is None else ""
+    return f"time: {at_most}about {' to '.join(bounds)}{how}; {pace}, as in {counted(runs, 'run')} here"
 
 
 def _disk(plan: DryRun, found: Mapping[str, Pace], root: Path, store: Store | None, max_gb: float) -> list[str]:

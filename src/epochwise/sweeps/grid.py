@@ -1,7 +1,7 @@
 """A command line's grid of values: its jobs, checked, and the points of the sweep that they are."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -92,11 +92,15 @@ def varied_parameters(points: Sequence[Point]) -> list[str]:
 
     Of an own network's, only those that all points have.
     """
+    found = differing([point.parameters for point in points])
     typed = [override.key_or_group for override in overrides.parse(points[0].overrides)]
-    common = set.intersection(*(set(point.parameters) for point in points))
-    keys = dict.fromkeys(key for key in (*typed, *points[0].parameters) if key in common)
-    values = {key: {json.dumps(point.parameters[key]) for point in points} for key in keys}
-    return [key for key, different in values.items() if len(different) > 1]
+    return [key for key in dict.fromkeys((*typed, *found)) if key in found]
+
+
+def differing(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The parameters that all have, and that are not the same in all, in the order of the first."""
+    common = set.intersection(*map(set, values))
+    return [key for key in values[0] if key in common and len({json.dumps(own[key]) for own in values}) > 1]
 
 
 def _check_data(jobs: Sequence[Sequence[str]], configs: Sequence[DictConfig], values: Sequence[dict[str, Any]]) -> None:

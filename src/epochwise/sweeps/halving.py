@@ -23,6 +23,7 @@ from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.trajectory.identity import fingerprint
 
 RUNG_KEY = "train.epochs"
+DIGITS = 12  # of a mean val_accuracy: 199 and 201 images are as many as twice 200, but their mean ends otherwise
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Entry:
     points: list[Point]
     val_accuracy: float
     val_loss: float
-    correct: np.ndarray | None  # for each validation image how many of the runs classify it correctly; None: not kept
+    correct: np.ndarray | None  # which validation images each of the runs classifies correctly (R×N); None: not kept
 
     @property
     def data_sha256(self) -> str | None:
@@ -64,11 +65,20 @@ def setting_key(parameters: Mapping[str, Any]) -> str:
 
 
 def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:
-    """The points of each setting, in their order."""
-    settings: dict[str, list[Point]] = {}
+    """The points of each setting, in their order; of those that have a seed and a rung in common only the first.
+
+    A value that was typed twice gives such points, and a run that counted twice would not compare with others.
+    """
+    settings: dict[str, dict[tuple[Any, Any], Point]] = {}
     for point in points:
-        settings.setdefault(setting_key(point.parameters), []).append(point)
-    return settings
+        own = settings.setdefault(setting_key(point.parameters), {})
+        own.setdefault((point.parameters["seed"], point.parameters[RUNG_KEY]), point)
+    return {key: list(own.values()) for key, own in settings.items()}
+
+
+def rank(val_accuracy: float, val_loss: float) -> tuple[float, float]:
+    """By which settings are ranked, the lowest first: the highest val_accuracy, of equal ones the lowest val_loss."""
+    return -round(val_accuracy, DIGITS), val_loss
 
 
 def kept(settings: int, eta: int, rung: int) -> int:
@@ -108,7 +118,7 @@ def decide(
     entries: Sequence[Entry], diverged: Sequence[str], keep: int, keep_ties: bool, bracket: int, epochs: int
 ) -> Decision:
     """Which of the settings on a rung go on: the best `keep` and, with `keep_ties`, those within chance of them."""
-    ranked = sorted(entries, key=lambda entry: (-entry.val_accuracy, entry.val_loss))  # equal ones stay in their order
+    ranked = sorted(entries, key=lambda one: rank(one.val_accuracy, one.val_loss))  # equal ones stay in their order
     best, rest = ranked[:keep], ranked[keep:]
     ties, untested = {}, []
     for entry in rest if keep_ties else ():
@@ -155,4 +165,4 @@ def read_entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry
     correct = [read_correct(run.evaluation, one["val_accuracy"]) for run, one in zip(runs, metrics, strict=True)]
     known = [one for one in correct if one is not None]
     comparable = len(known) == len(correct) and len({point.data_sha256 for point in points}) == 1
-    return Entry(key, points, means[0], means[1], np.sum(known, axis=0) if comparable else None)
+    return Entry(key, points, means[0], means[1], np.stack(known) if comparable else None)

@@ -19,7 +19,7 @@ from epochwise.runs.directory import RunDirectory
 from epochwise.runs.record import RunRecord
 from epochwise.sweeps.beside_best import BesideBest, compare_with_best
 from epochwise.sweeps.directory import ended_runs, log_file, read_failure
-from epochwise.sweeps.halving import RUNG_KEY, Decision, dropped_settings, setting_key
+from epochwise.sweeps.halving import RUNG_KEY, Decision, dropped_settings, rank, setting_key
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.regret import Regret, regrets
 from epochwise.sweeps.search import decisions
@@ -65,7 +65,8 @@ class Setting:
 class Leaderboard:
     """Settings, best first; then the points that failed, with the reason, and those that were not run, by name.
 
-    Of a search each setting stands on the highest rung that it reached, and higher rungs come first.
+    Of a search each setting stands on the highest rung that all of its seeds have reached without diverging, as far as
+    they are finished, and higher rungs come first.
     """
 
     sweep: SweepRecord
@@ -73,11 +74,12 @@ class Leaderboard:
     failures: list[tuple[str, str]]
     missing: list[str]
     several: bool = False  # whether `sweep` stands for several sweeps
-    superseded: list[RunDirectory] = field(default_factory=list)  # of a search: on rungs below those shown
+    superseded: list[RunDirectory] = field(default_factory=list)  # of a search: on other rungs than those shown
     decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
-    regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes, once it has
+    regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes
     undecided: str = ""  # why it is not known what a search decided: a file of one of its runs is damaged
     beside_best: BesideBest = field(default_factory=BesideBest)  # which settings differ from the best by chance only
+    broken_off: list[str] = field(default_factory=list)  # the ids of those of the sweeps that are unfinished searches
 
     @property
     def keys(self) -> list[str]:
@@ -146,8 +148,10 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
     results: dict[RunDirectory, Result] = {}
     failures: list[tuple[str, str]] = []
     missing: list[str] = []
+    diverged: set[str] = set()  # settings
     for one in (sweep, *others):
         ended = ended_runs(root, one)
+        diverged |= {_setting(point) for point in one.points if point.job in ended.diverged}
         for point in one.points:
             run = ended.finished.get(point.job)
             if run and run not in results:  # two points of a grid can be the same run
@@ -157,13 +161,14 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
         failures += [(point.name, reasons[point.job]) for point in unfinished if point.job in reasons]
         missing += [point.name for point in unfinished if point.job not in reasons]
     by_setting: dict[str, list[Result]] = {}
-    for result in results.values():
-        by_setting.setdefault(json.dumps(_without_seed(result.point), sort_keys=True), []).append(result)
-    settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
     shown = _together([sweep, *others]) if others else sweep
+    for result in results.values():
+        if not (shown.search and _setting(result.point) in diverged):  # which a search drops, with all of its seeds
+            by_setting.setdefault(_setting(result.point), []).append(result)
+    settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
     if shown.search:
         settings = _furthest(settings)
-    settings.sort(key=lambda setting: (_rung(shown, setting), -setting.mean("val_accuracy"), setting.mean("val_loss")))
+    settings.sort(key=lambda one: (_rung(shown, one), rank(one.mean("val_accuracy"), one.mean("val_loss"))))
     ranked = {result.run for setting in settings for result in setting.results}
     superseded = [run for run in results if run not in ranked]
     decided, missed, undecided = list[Decision](), list[Regret](), ""
@@ -173,7 +178,8 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
         undecided = str(error)
     made = Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed, undecided)
     compared = [[(result.point, result.run) for result in setting.results] for setting in made.on_best_rung]
-    return replace(made, beside_best=compare_with_best(compared))
+    broken_off = [one.id for one in (sweep, *others) if one.is_broken_off]
+    return replace(made, beside_best=compare_with_best(compared), broken_off=broken_off)
 
 
 def _furthest(settings: Sequence[Setting]) -> list[Setting]:
@@ -207,6 +213,11 @@ def _together(sweeps: Sequence[SweepRecord]) -> SweepRecord:
 
 def _without_seed(point: Point) -> dict[str, Any]:
     return {key: value for key, value in point.parameters.items() if key != "seed"}
+
+
+def _setting(point: Point) -> str:
+    """What the runs of a setting have in common, as one text."""
+    return json.dumps(_without_seed(point), sort_keys=True)
 
 
 def _rank(result: Result) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from epochwise.sweeps.grid import grid_jobs, make_points, varied_parameters
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.samplers import Draws, SampledProposer
 from epochwise.sweeps.search import Search, is_sampled, is_search, search_of_grid, search_of_samples
-from epochwise.sweeps.space import read_space
+from epochwise.sweeps.space import parameters_of, read_space
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _open_samples(typed: list[str], settings: DictConfig) -> Opened:
         raise InputError("no setting that was drawn can be run; see above")
     search, cfg = search_of_samples(settings, space, draws, points), load(points[0].overrides)
     opened = open_sweep(typed, settings, cfg, points, search)
-    return Opened(replace(opened, varied=space.varied), typed, cfg, points, search)
+    return Opened(replace(opened, varied=parameters_of(space)), typed, cfg, points, search)
 
 
 def open_sweep(

@@ -17,6 +17,7 @@ from epochwise.sweeps.halving import (
     dropped_settings,
     on_rung,
     probability_of_chance,
+    rank,
     read_rung,
 )
 from epochwise.sweeps.record import Point, SweepRecord
@@ -30,29 +31,32 @@ class Regret:
     sweep: SweepRecord  # the search
     winner: Entry
     best: Entry
-    chance: float | None  # the p-value of their difference; None if they cannot be compared image by image
+    chance: float | None  # the p-value of their difference, see `regret`; None if they cannot be compared by images
+    others: int  # settings beside the winner
     dropped_at: int  # the epochs after which the search dropped the best; 0 if it did not
     epochs_searched: int  # that the runs of the search consist of
     epochs_of_grid: int  # that all settings consist of
 
 
 def regrets(root: Path, sweep: SweepRecord) -> list[Regret]:
-    """The regret of a search whose settings are all finished or, for a grid, of the latest search that it finishes."""
+    """The regret of a search whose settings are all finished or, for a grid, of each search that it finishes."""
     if sweep.search:
         own = regret(root, sweep)
         return [own] if own else []
-    fingerprints = {point.fingerprint for point in sweep.points}
+    fingerprints, found = {point.fingerprint for point in sweep.points}, []
     for other in known_sweeps(root):
         with suppress(InputError):  # a search whose files are damaged, or whose network has gone, has no regret
             wanted = {point.fingerprint for point in _last_rung(other)} if other.search else set()
-            found = regret(root, other) if wanted and wanted <= fingerprints else None
-            if found:
-                return [found]
-    return []
+            if wanted and wanted <= fingerprints:
+                found.append(regret(root, other))
+    return [one for one in found if one]
 
 
 def regret(root: Path, sweep: SweepRecord) -> Regret | None:
-    """The regret of a search; None while a setting that did not diverge is not finished on the last rung."""
+    """The regret of a search; None while a setting that did not diverge is not finished on the last rung.
+
+    The best of all was chosen for being ahead, so its p-value counts as often as there are others (Bonferroni).
+    """
     search, points = Search.read(sweep), _last_rung(sweep)
     decided = decisions(root, sweep) if points else []
     reached = [decision for decision in decided if search and decision.epochs == search.rungs[-1] and decision.ranked]
@@ -70,12 +74,14 @@ def regret(root: Path, sweep: SweepRecord) -> Regret | None:
         return None
     entries, _ = read_rung(root, sweep, alive)
     winner = next(entry for entry in entries if entry.key == reached[0].ranked[0].key)
-    best = min(entries, key=lambda entry: (-entry.val_accuracy, entry.val_loss, entry is not winner))
+    best = min(entries, key=lambda entry: (rank(entry.val_accuracy, entry.val_loss), entry is not winner))
+    chance, others = probability_of_chance(winner, best), len(entries) - 1
     return Regret(
         sweep,
         winner,
         best,
-        probability_of_chance(winner, best),
+        None if chance is None else min(1.0, others * chance),
+        others,
         dropped_settings(decided, search.rungs[-1]).get(best.key, 0),
         _epochs(finished_runs(root, sweep).values()),
         _epochs(finished),

@@ -50,6 +50,8 @@ class Search:
         counts = all(isinstance(rung, int) and rung >= 1 for rung in rungs)
         if not rungs or not counts or rungs != sorted(set(rungs)):
             raise InputError(f"{sweep.folder}: not a search's record: search.rungs is {rungs!r}")
+        if sweep.search["eta"] < 2:
+            raise InputError(f"{sweep.folder}: not a search's record: search.eta is {sweep.search['eta']!r}")
         return Search(**{key: sweep.search[key] for key in types})
 
     def as_record(self) -> dict[str, Any]:
@@ -202,12 +204,13 @@ def decisions(root: Path, sweep: SweepRecord) -> list[Decision]:
 def with_batch(sweep: SweepRecord, batch: Sequence[Point]) -> SweepRecord:
     """The sweep's record with the points of a batch in their places.
 
-    Points after them stay if these are the same as before: then an earlier command has come further.
+    Points after them stay if these are the same as before: then an earlier command has come further. If not, others
+    are chosen from here on, so the search has not ended.
     """
     first, end = batch[0].job, batch[0].job + len(batch)
     if sweep.points[first:end] == list(batch):
         return sweep
-    return replace(sweep, points=[*sweep.points[:first], *batch])
+    return replace(sweep, points=[*sweep.points[:first], *batch], search_ended=False)
 
 
 def _decide(root: Path, sweep: SweepRecord, search: Search, batch: Sequence[Point], keep: int) -> Decision:

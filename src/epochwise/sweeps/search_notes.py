@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from epochwise.common.wording import counted, listed
-from epochwise.evaluation.paired_test import LEVEL, name_of_test
+from epochwise.evaluation.paired_test import LEVEL, correction, name_of_test
 from epochwise.report.charts import shown
 from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
 from epochwise.sweeps.record import SweepRecord
@@ -70,5 +70,5 @@ def _regret(regret: Regret) -> str:
 def _chance(regret: Regret) -> str:
     if regret.chance is None:
         return ""
-    within, test = regret.chance >= LEVEL, name_of_test(len(regret.winner.points))
+    within, test = regret.chance >= LEVEL, name_of_test(len(regret.winner.points)) + correction(regret.others)
     return f", {'within' if within else 'more than'} chance (p = {regret.chance:.2g}, {test})"

@@ -14,8 +14,8 @@ from epochwise.common.errors import InputError, one_line
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.compose import load, load_jobs
-from epochwise.config.schema import holds_whole_number
-from epochwise.sweeps.grid import swept_overrides
+from epochwise.config.schema import holds_whole_number, is_parameter, parameters
+from epochwise.sweeps.grid import differing, swept_overrides
 from epochwise.sweeps.halving import RUNG_KEY
 
 SEED_KEY = "seed"
@@ -40,7 +40,7 @@ class Range:
         """The values that show whether all of them are allowed: every limit of a number is an interval."""
         if self.values:
             return list(dict.fromkeys([self.values[0], self.values[-1]] if self.ordered else self.values))
-        highest = self.high if self.whole else math.nextafter(self.high, self.low)
+        highest = self.high if self.whole else self._below_high
         return [repr(self.low), repr(highest)]
 
     def text(self, drawn: Any) -> str:  # noqa: ANN401  # what Optuna has drawn: a number, or the place of a value
@@ -50,7 +50,12 @@ class Range:
         if self.whole:
             return str(int(drawn))
         rounded = float(f"{drawn:.{SIGNIFICANT_DIGITS}g}")
-        return repr(rounded if self.low <= rounded < self.high else float(drawn))
+        # Optuna's intervals include the upper limit, which a parameter may not have.
+        return repr(rounded if self.low <= rounded < self.high else min(float(drawn), self._below_high))
+
+    @property
+    def _below_high(self) -> float:
+        return math.nextafter(self.high, self.low)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Space:
 
     @property
     def varied(self) -> list[str]:
-        """The keys in which runs may differ."""
+        """The keys in which runs may differ, as typed: parameters, and `experiment`."""
         rungs, seeds = [RUNG_KEY] * (len(self.rungs) > 1), [SEED_KEY] * bool(self.seeds)
         return [*(one.key.lstrip("+") for one in self.ranges), *rungs, *seeds]
 
@@ -96,6 +101,16 @@ def read_space(typed: Sequence[str], settings: DictConfig) -> Space:
     checked += [f"{one.key}={text}" for one in ranges for text in one.extremes]
     _check(fixed, checked, swept)
     return Space(fixed, ranges, rungs or [base.train.epochs], seeds)
+
+
+def parameters_of(space: Space) -> list[str]:
+    """The parameters in which runs may differ; instead of `experiment`, those in which its presets differ."""
+    found = dict.fromkeys(key for key in space.varied if is_parameter(key))
+    for one in space.ranges:
+        if not is_parameter(one.key.lstrip("+")):
+            jobs = [[*space.fixed, f"{one.key}={value}", f"{RUNG_KEY}={space.rungs[0]}"] for value in one.values]
+            found |= dict.fromkeys(differing([parameters(cfg) for cfg in load_jobs(jobs)]))
+    return list(found)
 
 
 def _check(fixed: Sequence[str], values: Sequence[str], swept: Mapping[str, Override]) -> None:

@@ -11,7 +11,7 @@ from epochwise.common.tables import as_csv, as_json, as_markdown, print_table
 from epochwise.common.terminal import Terminal
 from epochwise.common.wording import counted, listed, span
 from epochwise.config.params_file import read_params
-from epochwise.evaluation.paired_test import LEVEL, name_of_test
+from epochwise.evaluation.paired_test import LEVEL, correction, name_of_test
 from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
@@ -111,8 +111,9 @@ def problems(leaderboard: Leaderboard) -> list[str]:
         lines.append(f"which settings went on is not shown: {leaderboard.undecided}")
     if leaderboard.missing:
         lines.append(f"not run yet: {'; '.join(leaderboard.missing)}; the same command runs what is missing")
-    if leaderboard.sweep.is_broken_off:
-        lines.append("the search is not finished, so a better setting may follow; the same command goes on with it")
+    for sweep_id in leaderboard.broken_off:
+        which = f"the search of sweep {sweep_id}" if leaderboard.several else "the search"
+        lines.append(f"{which} is not finished, so a better setting may follow; the same command goes on with it")
     return lines
 
 
@@ -251,7 +252,7 @@ def _beside_best(leaderboard: Leaderboard) -> list[str]:
     found, best = leaderboard.beside_best, leaderboard.settings[:1]
     if not found.p_values and not found.not_compared:
         return []
-    test, alike = name_of_test(len(best[0].results)), found.within_chance
+    test, alike = name_of_test(len(best[0].results)) + correction(len(found.p_values)), found.within_chance
     reached = f" of this rung ({counted(best[0].parameters[RUNG_KEY], 'epoch')})" if leaderboard.rungs else ""
     others = f"{counted(len(found.p_values), 'other setting')}{reached}"
     parts = []

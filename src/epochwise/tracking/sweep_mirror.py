@@ -52,7 +52,7 @@ class SweepContent:
     digest: str  # sha256 of the leaderboard
     published: str  # the server that has the sweep, as sweep.json says; empty if none has
     published_digest: str  # of the leaderboard that this server has
-    superseded: list[RunDirectory] = field(default_factory=list)  # runs whose epochs a longer one of `runs` has, too
+    superseded: list[RunDirectory] = field(default_factory=list)  # runs that the leaderboard does not show
 
     @property
     def tags(self) -> list[str]:
@@ -189,7 +189,11 @@ def _sync_runs(server: Server, experiment_id: str, content: SweepContent, record
 
 
 def _leave_out_superseded(server: Server, experiment_id: str, content: SweepContent) -> None:
-    """Take the sweep's id from the runs whose epochs a longer run has, too: their curves would lie under its own."""
+    """Take the sweep's id from the runs that the leaderboard does not show.
+
+    A longer run has their epochs, too, and its curve would lie over theirs; or their setting was dropped with a seed
+    that diverged.
+    """
     for run in content.superseded:
         for found in server.runs(experiment_id, run.read_record().token):
             sweeps = found.data.tags.get(SWEEP_TAG, "").split()
