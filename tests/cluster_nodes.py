@@ -110,6 +110,9 @@ def in_namespace(cpuinfo: Path, command: list[str]) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", script, str(cpuinfo), *command]
 
 
+RAY_TOKEN = os.urandom(16).hex()  # one for all clusters of this process: Ray reads it once
+
+
 class RayNodes:
     """A Ray cluster of a head without CPUs and nodes with one each."""
 
@@ -152,7 +155,7 @@ def ray_nodes(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayNodes]
     need("ray")
     settings = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     settings |= {"RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/", "RAY_AUTH_MODE": "token"}
-    for name, value in (settings | {"RAY_AUTH_TOKEN": os.urandom(16).hex()}).items():
+    for name, value in (settings | {"RAY_AUTH_TOKEN": RAY_TOKEN}).items():
         monkeypatch.setenv(name, value)
     nodes = RayNodes(count)
     try:
