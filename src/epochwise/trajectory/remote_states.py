@@ -82,7 +82,7 @@ def largest_state(store: Store, key: str) -> int | None:
         return max((path.stat().st_size for path in (store / key).glob("*.npz")), default=None)
     try:
         system, folder = _reach(f"{store.rstrip('/')}/{key}")
-        return max(file["size"] for file in system.ls(folder, detail=True) if file["name"].endswith(".npz"))
+        return max(int(file["size"]) for file in system.ls(folder, detail=True) if file["name"].endswith(".npz"))
     except Exception:  # no state, or whatever the file system raises
         return None
 
