@@ -11,20 +11,15 @@ MAX_REQUESTS = 36  # of a run: 19 files, and 15 requests of a run of one or two 
 
 
 @pytest.mark.slow
-def test_postgres_two_users_sweep_at_once_and_a_run_costs_few_requests(project, tmp_path):
+def test_postgres_two_users_sweep_at_once(project, tmp_path):
     other = copy_project(tmp_path / "other")
+    command = ("epochwise", "run", "-m", "train.epochs=1,2", "train.decay_every=1")
+    users = [("anna", project), ("bert", other)]
     with postgres() as database:
         server = TeamServer(tmp_path, database)
         server.start()
         try:
             assert strangers(descendants(server.process.pid)) == []
-            project.ok("epochwise", "run", "train.epochs=2", **server.as_user("anna"))
-            before = len(server.requests())
-            project.ok("epochwise", "run", "train.epochs=2", "seed=3", **server.as_user("anna"))
-            requests = server.requests()[before:]
-            assert 0 < len(requests) <= MAX_REQUESTS, "\n".join(requests)
-            command = ("epochwise", "run", "-m", "train.epochs=1,2", "train.decay_every=1")
-            users = [("anna", project), ("bert", other)]
             processes = [
                 subprocess.Popen(
                     [*command, f"tracking.experiment=of-{user}"],
@@ -43,6 +38,21 @@ def test_postgres_two_users_sweep_at_once_and_a_run_costs_few_requests(project, 
     assert [text.count("done: ") for text in printed] == [2, 2]
     assert all(f"runs {server.address}" in text for text in printed), "the leaderboard is on the server, too"
     assert "secret" not in "".join(printed) and "warning" not in "".join(printed)
+
+
+@pytest.mark.long
+def test_postgres_a_run_costs_few_requests(project, tmp_path):
+    with postgres() as database:
+        server = TeamServer(tmp_path, database)
+        server.start()
+        try:
+            project.ok("epochwise", "run", "train.epochs=2", **server.as_user("anna"))
+            before = len(server.requests())
+            project.ok("epochwise", "run", "train.epochs=2", "seed=3", **server.as_user("anna"))
+            requests = server.requests()[before:]
+            assert 0 < len(requests) <= MAX_REQUESTS, "\n".join(requests)
+        finally:
+            server.stop()
 
 
 @pytest.mark.long

@@ -52,7 +52,7 @@ class SlurmExecutor(SweepExecutor):
         self.slurm = slurm
         self.arrays: dict[str, str] = {}  # the ids of those that are at work, by their names
         self.begun: set[int] = set()  # numbers of the jobs whose run has begun
-        self.doubtful: set[int] = set()  # of those whose element has ended, but whose files do not say how yet
+        self.doubtful: dict[int, str] = {}  # of those whose files do not say yet how they ended: their elements' states
 
     def _count_workers(self, threads: Sequence[int]) -> int:
         return 1  # the jobs run elsewhere
@@ -149,7 +149,7 @@ class SlurmExecutor(SweepExecutor):
                 key = (element.array, element.index)
                 state = last_states.get(key, "") if states is None else states.get(key, "")
                 if state.startswith(("PENDING", "CONFIGURING")) or (states is None and not state):
-                    self.doubtful.discard(job.number)  # it has ended on a node that died, and is to run again
+                    self.doubtful.pop(job.number, None)  # it has ended on a node that died, and is to run again
                     continue
                 self._look(job, element, state, queue, progress)
             last_states |= states or {}
@@ -166,9 +166,10 @@ class SlurmExecutor(SweepExecutor):
         failure = read_failure(job.run) if not done and failure_file(job.run).is_file() else ""
         if over and not done and not failure:
             if job.number not in self.doubtful:  # a file server may show what has been written only after some time
-                self.doubtful.add(job.number)
+                self.doubtful[job.number] = state
                 _look_anew(self.sweep.folder, job.run.path)
                 return
+            state = state or self.doubtful[job.number]  # SLURM may have forgotten it since
             how = f" ({state})" if state else ""
             failure = f"SLURM's element {element.id} ended before the run did{how}, see {display_path(element.log)}"
         ended = bool(done or failure or over)
