@@ -1,4 +1,4 @@
-"""A sweep on a Ray or SLURM cluster on this host, and a node or the command killed at a random moment: is all right?
+"""A sweep on a Ray or SLURM cluster on this host, and a node or the command killed at a random epoch: is all right?
 
     python benchmarks/cluster_kills.py ray|slurm [--rounds 10] [--seed 0] [--source digits|mnist]
                                        [--faults none,node,parent]
@@ -55,17 +55,25 @@ def forget(clone: Path) -> None:
         shutil.rmtree(clone / name, ignore_errors=True)
 
 
-def attempt(project: Project, nodes: RayNodes | SlurmNodes, command: list[str], fault: str, moment: float) -> str:
-    """Run the command, do the fault after `moment` seconds, type it again if it was killed; returns what it said."""
+def attempt(
+    project: Project, nodes: RayNodes | SlurmNodes, command: list[str], fault: str, kept: int, node: int
+) -> str:
+    """Run the command, do the fault once `kept` states are there, type it again if it was killed; returns what it said.
+
+    `node` is the number of the node that is killed.
+    """
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": project.path}
     process = subprocess.Popen(command, env=clean_environment() | nodes.environment, **options)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(moment if fault != "none" else None)
-    if fault == "parent" and process.poll() is None:
+    while fault != "none" and process.poll() is None and states(project) < kept:
+        time.sleep(0.05)
+    in_time = process.poll() is None
+    if fault == "parent" and in_time:
         os.kill(process.pid, signal.SIGKILL)
-    elif fault == "node" and process.poll() is None:
-        nodes.kill(nodes.nodes[0]) if isinstance(nodes, RayNodes) else nodes.kill_node(nodes.names[0])
+    elif fault == "node" and in_time:
+        nodes.kill(nodes.nodes[node]) if isinstance(nodes, RayNodes) else nodes.kill_node(nodes.names[node])
     said, _ = process.communicate(timeout=LONGEST)
+    if fault != "none" and not in_time:
+        print("the sweep had ended before the fault", flush=True)
     if process.returncode:
         again = project.run(*command, within=LONGEST, **nodes.environment)
         said += again.stdout + again.stderr
@@ -92,19 +100,19 @@ def main() -> None:
             sys.exit(f"the sweep on one machine failed:\n{done.stdout}{done.stderr}")
         alone, expected, least = time.monotonic() - started, weights(project), epochs_trained(project)
         print(f"one machine: {len(expected)} jobs, {least} epochs, {alone:.0f} s", flush=True)
-        right, unbroken = 0, alone
+        right = 0
         for number in range(chosen.rounds):
             forget(clone)
-            fault, moment = faults[number % len(faults)], draw.uniform(0.05, 0.95) * unbroken
+            fault, kept = faults[number % len(faults)], draw.randrange(1, least)
             with cluster(chosen.engine) as nodes:
                 started = time.monotonic()
                 command = ["epochwise", "run", "-m", f"hydra/launcher={chosen.engine}", *grid]
-                said = attempt(project, nodes, command, fault, moment)
+                said = attempt(project, nodes, command, fault, kept, draw.randrange(NODES))
                 seconds = time.monotonic() - started
             found = weights(project)
             good = found == expected and states(project) >= least
             right += good
-            at = "" if fault == "none" else f" at {moment:.0f} s"
+            at = "" if fault == "none" else f" after {kept} of {least} epochs"
             print(
                 f"round {number + 1}: {fault}{at}: {'right' if good else 'WRONG'}, {len(found)} jobs with "
                 f"{sum(found.get(key) == value for key, value in expected.items())} of {len(expected)} equal weights, "
@@ -113,8 +121,6 @@ def main() -> None:
             )
             if not good:
                 print(said)
-            if fault == "none":
-                unbroken = seconds
         print(f"{chosen.engine}, {chosen.source}: {right} of {chosen.rounds} right")
 
 

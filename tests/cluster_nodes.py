@@ -242,7 +242,11 @@ class SlurmNodes:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     def pids(self) -> set[int]:
-        return {int(path.read_text()) for path in self.folder.glob("*.pid") if path.read_text().strip()}
+        found = set()
+        for path in self.folder.glob("*.pid"):
+            with suppress(FileNotFoundError, ValueError):  # its daemon is just beginning or ending
+                found.add(int(path.read_text()))
+        return found
 
     def kill_node(self, name: str) -> None:
         """Kill the daemon of a node and all steps on it, as when a machine loses its power."""
