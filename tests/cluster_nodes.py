@@ -300,6 +300,7 @@ database_uri = sqlite:///{folder}/users.db
 admin_username = admin
 admin_password = the-admins-password
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
 """
 USERS = {"anna": "annas-long-password", "bert": "berts-long-password"}
 
