@@ -43,7 +43,7 @@ SOURCES = {
 }
 ROW = ("rank", "train.epochs", "model.dense_dropout", "n", "val_accuracy", "val_loss", "best_epoch", "test_accuracy")
 RESULTS = ("history.csv", "model.keras", "metrics.json", "confusion_matrix.csv")  # what two equal runs have in common
-ARTIFACTS = {"config.yaml", "history.csv", "run.json", "evaluation/metrics.json", "evaluation/confusion_matrix.csv"}
+ARTIFACTS = {"config.yaml", "results.zip", "run.json", "report.html", "evaluation/confusion_matrix.png"}
 FAULTS = ("worker", "parent", "ctrl-c", "sigterm", "server", "restart", "lock", "disk")
 DISK = {"digits": 1000, "mnist": 4000}  # MB
 LOCKED = 25.0  # seconds; SQLite waits 20 as MLflow sets it
@@ -157,8 +157,9 @@ def whole(client, run, results: dict[str, dict[str, str]]) -> bool:
         except MlflowException:  # it has none
             return False
         model = Path(scratch) / "model/data/model.keras"
-        files = {"model.keras": model, "history.csv": there / "history.csv"}
-        files |= {name: there / "evaluation" / name for name in ("metrics.json", "confusion_matrix.csv")}
+        if (there / "results.zip").is_file():
+            shutil.unpack_archive(there / "results.zip", there)
+        files = {name: there / name for name in RESULTS} | {"model.keras": model}
         same = all(path.is_file() and sha256(path) == results[name][key] for key, path in files.items())
     steps = [[point.step for point in client.get_metric_history(run.info.run_id, key)] for key in ("loss", "val_loss")]
     return paths >= ARTIFACTS and same and steps == [list(range(1, epochs + 1))] * 2

@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, postgres() as database:
-        server = TeamServer(Path(scratch), database)
+        server = TeamServer(Path(scratch), database.address)
         server.start()
         try:
             auth = ("anna", USERS["anna"])

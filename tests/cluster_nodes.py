@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -294,28 +295,68 @@ def slurm_nodes(count: int, cpuinfo: Path | None = None) -> Iterator[SlurmNodes]
             nodes.stop()
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """The address of a new database on a PostgreSQL server, which refuses to be root's."""
-    need("postgres")
-    initdb, pg_ctl = path_of("initdb"), path_of("pg_ctl")
-    as_owner = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
-        password = Path(folder) / "password"
+class Postgres:
+    """A PostgreSQL server with an empty database. It refuses to be root's."""
+
+    def __init__(self, folder: Path) -> None:
+        need("postgres")
+        initdb, pg_ctl = path_of("initdb"), path_of("pg_ctl")
+        as_owner = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        password, data, port = folder / "password", folder / "data", free_port()
         password.write_text("secret")
         if as_owner:
             shutil.chown(folder, "postgres")
             shutil.chown(password, "postgres")
-        data, port, quiet = f"{folder}/data", free_port(), {"stdout": subprocess.DEVNULL, "check": True, "cwd": folder}
+        self.address = f"postgresql+psycopg2://team:secret@127.0.0.1:{port}/postgres"
+        self._quiet = {"stdout": subprocess.DEVNULL, "check": True, "cwd": folder}
         new = ["--username=team", f"--pwfile={password}", "--auth=scram-sha-256", "--no-sync"]
-        subprocess.run([*as_owner, initdb, "--pgdata", data, *new], **quiet)
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        control = [*as_owner, pg_ctl, "--pgdata", data, "-w", "-l", f"{folder}/log"]
-        subprocess.run([*control, "-o", options, "start"], **quiet)
+        subprocess.run([*as_owner, initdb, "--pgdata", data, *new], **self._quiet)
+        self._options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        self._control = [*as_owner, pg_ctl, "--pgdata", data, "-w", "-l", f"{folder}/log"]
+
+    def start(self) -> None:
+        subprocess.run([*self._control, "-o", self._options, "start"], **self._quiet)
+
+    def stop(self) -> None:
+        subprocess.run([*self._control, "-m", "fast", "stop"], **self._quiet)
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        database = Postgres(Path(folder))
+        database.start()
         try:
-            yield f"postgresql+psycopg2://team:secret@127.0.0.1:{port}/postgres"
+            yield database
         finally:
-            subprocess.run([*control, "-m", "fast", "stop"], **quiet)
+            database.stop()
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[dict[str, str]]:
+    """An S3 server of moto's with a bucket `team`: the environment variables by which programs find it."""
+    need("s3")
+    import boto3
+
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    settings = {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"}
+    settings |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with open(folder / "moto.log", "wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())
+    try:
+        wait_for(lambda: _listens(port), "the S3 server", 60)
+        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        boto3.client("s3", "us-east-1", endpoint_url=address, **keys).create_bucket(Bucket="team")
+        yield settings
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 AUTH = """\
@@ -325,6 +366,7 @@ database_uri = sqlite:///{folder}/users.db
 admin_username = admin
 admin_password = the-admins-password
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
 """
 USERS = {"anna": "annas-long-password", "bert": "berts-long-password"}
 
@@ -332,15 +374,17 @@ USERS = {"anna": "annas-long-password", "bert": "berts-long-password"}
 class TeamServer:
     """MLflow's server with passwords and two ordinary users, on a PostgreSQL database."""
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, artifacts: str = "", **settings: str) -> None:
+        """`artifacts` is where they go, by default into the folder; `settings` are environment variables."""
         self.folder, self.port, self.database = folder, free_port(), database
+        self.artifacts, self.settings = artifacts or str(folder / "artifacts"), settings
         self.address = f"http://127.0.0.1:{self.port}"
         (folder / "auth.ini").write_text(AUTH.format(folder=folder))
 
     def start(self) -> None:
         own = {"MLFLOW_AUTH_CONFIG_PATH": str(self.folder / "auth.ini"), "MLFLOW_FLASK_SERVER_SECRET_KEY": "secret"}
-        own |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        stores = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
+        own |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | self.settings
+        stores = ["--backend-store-uri", self.database, "--artifacts-destination", self.artifacts]
         command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "2", *stores]

@@ -15,7 +15,10 @@ def test_the_server_of_compose_is_the_one_that_is_tested():
     options = set(re.findall(r"--[a-z-]+", server["command"]))
     assert options == set(re.findall(r'"(--[a-z-]+)"', tested))
     assert "--app-name basic-auth" in server["command"] and "postgresql+psycopg2://" in server["command"]
-    assert set(cluster_nodes.AUTH.split("=")[0].split()) <= set(services["configs"]["auth"]["content"].split())
+    keys = [
+        set(re.findall(r"(?m)^(\w+) = ", text)) for text in (cluster_nodes.AUTH, services["configs"]["auth"]["content"])
+    ]
+    assert keys[0] == keys[1]
     assert server["ports"] == ["127.0.0.1:5000:5000"], "reached from this host only"
     assert "ports" not in services["services"]["database"]
 

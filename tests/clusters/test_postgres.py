@@ -3,11 +3,12 @@
 import json
 import subprocess
 
+import mlflow
 import pytest
-from cluster_nodes import TeamServer, descendants, postgres, strangers
+from cluster_nodes import TeamServer, descendants, postgres, s3_server, strangers
 from conftest import clean_environment, copy_project, wait_for
 
-MAX_REQUESTS = 36  # of a run: 19 files, and 15 requests of a run of one or two syncs; each costs 0.3 s of hashing
+MAX_REQUESTS = 25  # of a run without uncommitted code: 14 files, and 10 others, or one more each 10 s
 
 
 @pytest.mark.slow
@@ -16,7 +17,7 @@ def test_postgres_two_users_sweep_at_once(project, tmp_path):
     command = ("epochwise", "run", "-m", "train.epochs=1,2", "train.decay_every=1")
     users = [("anna", project), ("bert", other)]
     with postgres() as database:
-        server = TeamServer(tmp_path, database)
+        server = TeamServer(tmp_path, database.address)
         server.start()
         try:
             assert strangers(descendants(server.process.pid)) == []
@@ -43,7 +44,7 @@ def test_postgres_two_users_sweep_at_once(project, tmp_path):
 @pytest.mark.long
 def test_postgres_a_run_costs_few_requests(project, tmp_path):
     with postgres() as database:
-        server = TeamServer(tmp_path, database)
+        server = TeamServer(tmp_path, database.address)
         server.start()
         try:
             project.ok("epochwise", "run", "train.epochs=2", **server.as_user("anna"))
@@ -56,18 +57,20 @@ def test_postgres_a_run_costs_few_requests(project, tmp_path):
 
 
 @pytest.mark.long
-def test_postgres_a_server_that_is_started_again_has_all_after_publish(project, tmp_path):
+@pytest.mark.parametrize("away", ["server", "database"])
+def test_postgres_all_is_there_after_publish_if_server_or_database_were_away(project, tmp_path, monkeypatch, away):
     with postgres() as database:
-        server = TeamServer(tmp_path, database)
+        server = TeamServer(tmp_path, database.address)
         server.start()
+        stopped = server if away == "server" else database
         try:
             command = ["epochwise", "run", "-m", "train.epochs=2", "seed=range(0,6)"]
             environment = clean_environment() | server.as_user("anna") | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
             process = subprocess.Popen(command, cwd=project.path, env=environment, stdout=subprocess.PIPE, text=True)
             wait_for(lambda: list(project.path.glob("multirun/*/*/1/run.json")), "the second run")
-            server.stop()
+            stopped.stop()
             wait_for(lambda: list(project.path.glob("multirun/*/*/3/run.json")), "the fourth run")
-            server.start()
+            stopped.start()
             printed, _ = process.communicate(timeout=900)
             assert process.returncode == 0, printed
             project.ok("epochwise", "publish", **server.as_user("anna"))
@@ -75,5 +78,47 @@ def test_postgres_a_server_that_is_started_again_has_all_after_publish(project, 
             assert [record["published"] for record in records] == [server.address] * 6
             up_to_date = project.ok("epochwise", "publish", **server.as_user("anna"))
             assert up_to_date.count("up to date in MLflow as ") == 6
+            for name, value in server.as_user("anna").items():
+                monkeypatch.setenv(name, value)
+            client = mlflow.MlflowClient(server.address)
+            runs = client.search_runs([client.get_experiment_by_name("epochwise").experiment_id])
+            assert sorted(run.data.tags["weights_sha256"] for run in runs) == sorted(
+                record["weights_sha256"] for record in records
+            )
+            for run in runs:
+                points = client.get_metric_history(run.info.run_id, "val_accuracy")
+                assert run.info.status == "FINISHED" and [point.step for point in points] == [1, 2]
+                assert {"run.json", "results.zip"} <= {item.path for item in client.list_artifacts(run.info.run_id)}
+        finally:
+            server.stop()
+
+
+@pytest.mark.long
+def test_postgres_and_s3_another_clone_predicts_with_a_run_whose_files_are_in_s3(project, tmp_path):
+    """The server has the keys; users have none."""
+    other = copy_project(tmp_path / "other")
+    with postgres() as database, s3_server(tmp_path) as s3:
+        server = TeamServer(tmp_path, database.address, "s3://team/artifacts", **s3)
+        server.start()
+        try:
+            project.ok("epochwise", "run", "train.epochs=2", **server.as_user("anna"))
+            (path,) = project.path.glob("outputs/*/*/run.json")
+            record = json.loads(path.read_text())
+            assert record["published"] == server.address
+            assert not (tmp_path / "artifacts").exists()
+            predict = (
+                "epochwise",
+                "predict",
+                "--random",
+                "12",
+                "--seed",
+                "1",
+                "--format",
+                "csv",
+                "--model",
+                record["run_id"],
+            )
+            predicted = other.ok(*predict, **server.as_user("bert"))
+            assert predicted.count("\n") == 13 and predicted == project.ok(*predict), "the first asks the server"
         finally:
             server.stop()

@@ -11,6 +11,7 @@ from conftest import clean_environment, wait_for
 from epochwise.common.files import file_digest, read_json
 from epochwise.pipeline.directories import pipeline_run, run_directories
 from epochwise.tracking.address import tracking_uri
+from epochwise.tracking.result_archive import ARCHIVE, pack, packed_files
 from epochwise.tracking.run_mirror import FILES_TAG
 from epochwise.tracking.server import TOKEN_TAG
 
@@ -23,7 +24,7 @@ POINTS, SHARED = 8, 1
 
 
 @pytest.mark.long
-def test_two_sweeps_a_pipeline_a_publish_and_the_pages_at_once(project):
+def test_two_sweeps_a_pipeline_a_publish_and_the_pages_at_once(project, tmp_path):
     environment = clean_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
     started = [subprocess.Popen(command, **quiet) for command in COMMANDS]
@@ -54,7 +55,8 @@ def test_two_sweeps_a_pipeline_a_publish_and_the_pages_at_once(project):
         assert (names[run.info.experiment_id], run.info.status) == ("epochwise", "FINISHED")
         assert run.data.tags["weights_sha256"] == record.weights_sha256
         logged = json.loads(run.data.tags[FILES_TAG])
-        for path in (directory.history, directory.model):
+        pack([path for path in packed_files(directory, evaluated=True) if path.is_file()], tmp_path / ARCHIVE)
+        for path in (directory.config, directory.model, tmp_path / ARCHIVE):
             assert logged[path.name] == file_digest(path)
     weights = {}
     for _, record in by_token.values():

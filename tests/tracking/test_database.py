@@ -10,10 +10,11 @@ from conftest import clean_environment
 from mlflow.entities import ViewType
 from mlflow_runs import all_runs, client, provide_database, run_directory, train
 
-from epochwise.runs.directory import RECORD
+from epochwise.runs.directory import RECORD, RunDirectory
 from epochwise.tracking.address import store_exists
 from epochwise.tracking.database import make_database
 from epochwise.tracking.registry import champion
+from epochwise.tracking.result_archive import ARCHIVE, unpack
 from epochwise.tracking.server import Server
 
 CONNECT = "from epochwise.tracking.server import Server; from pathlib import Path; server = Server(Path.cwd()); "
@@ -94,9 +95,12 @@ def test_a_moved_project_finds_its_artifacts(project, monkeypatch, tmp_path):
         if emptied:
             shutil.rmtree(project.path / "mlruns" / "epochwise")
         project.ok("epochwise", "publish")  # in another process: MLflow remembers addresses as long as it runs
+        unpacked = RunDirectory(tmp_path / f"unpacked {emptied}")
+        unpacked.path.mkdir()
+        unpack(artifacts / ARCHIVE, unpacked)
         for path in (project.path / run.path.relative_to(before)).iterdir():
             if path.name not in (RECORD, run.model.name):
-                (logged_file,) = artifacts.rglob(path.name)
+                (logged_file,) = [*artifacts.rglob(path.name), *unpacked.path.glob(path.name)]
                 assert logged_file.read_bytes() == path.read_bytes()
         (model,) = (project.path / "mlruns" / "epochwise" / "models").glob("*/artifacts/data/model.keras")
         # A champion of the registry may point to the model that was logged first, so it is that one.

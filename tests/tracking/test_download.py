@@ -39,7 +39,7 @@ def test_a_run_whose_artifacts_are_gone_is_not_downloaded(project, server, capsy
     run = untracked_run(project)
     mirror = sync_run(server, run)
     assert mirror and mirror.run_id
-    (project.path / "mlruns" / EXPERIMENT / mirror.run_id / "artifacts" / "history.csv").unlink()
+    (project.path / "mlruns" / EXPERIMENT / mirror.run_id / "artifacts" / "results.zip").unlink()
     target = run_directory(project, "fetched")
     assert fetch_finished(server, EXPERIMENT, {run.read_record().fingerprint: target.path}) == {}
     assert not target.path.exists()

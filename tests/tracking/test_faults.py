@@ -9,6 +9,7 @@ import threading
 import mlflow
 import pytest
 from conftest import wait_for
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow_runs import NO_SERVER, all_runs, client, provide_database, run_directory, train
 
 from epochwise.commands.publish import publish
@@ -100,7 +101,7 @@ def test_an_mlflow_that_cannot_be_imported(run, monkeypatch, capsys):
 
 
 def test_a_failed_run_for_whose_files_mlflow_has_no_room_keeps_its_reason(project, run, monkeypatch):
-    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", no_space)
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifact", no_space)
     with pytest.raises(RunError, match="diverged"):
         train(run, "train.learning_rate=1e38")
     (logged,) = all_runs(client(project.path))

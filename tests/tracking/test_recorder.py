@@ -57,7 +57,7 @@ def test_one_mlflow_run_holds_training_and_evaluation(project, client, run):
     assert record.status == "FINISHED"
     assert record.published == tracking_uri(project.path)
     kept = {item.path for item in client.list_artifacts(logged.info.run_id)}
-    assert kept >= {"config.yaml", "history.csv", "run.json", "evaluation"}
+    assert kept >= {"config.yaml", "results.zip", "run.json", "evaluation"}
     evaluation = {Path(item.path).name for item in client.list_artifacts(logged.info.run_id, "evaluation")}
     assert evaluation >= {"confusion_matrix.png", "learning_curves.png", "mistakes.png", "random_digit.png"}
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import mlflow
 import pytest
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow_runs import (
     NO_SERVER,
     all_runs,
@@ -92,8 +93,10 @@ def test_a_publish_that_breaks_off_continues_where_it_was(project, monkeypatch, 
         return carried_out
 
     with monkeypatch.context() as breaking:
-        for name in ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated"):
-            breaking.setattr(mlflow.MlflowClient, name, losing_an_answer(getattr(mlflow.MlflowClient, name)))
+        methods = [(mlflow.MlflowClient, name) for name in ("create_run", "log_batch", "log_inputs", "set_terminated")]
+        methods += [(mlflow.MlflowClient, "finalize_logged_model"), (LocalArtifactRepository, "log_artifact")]
+        for owner, name in methods:
+            breaking.setattr(owner, name, losing_an_answer(getattr(owner, name)))
         with pytest.raises(RunError, match="a run: the answer was lost"):
             publish([run.path])
     assert run.read_record().published is False
@@ -211,9 +214,10 @@ def test_files_are_logged_with_their_sha256(project):
     train(run, "train.epochs=1")
     (logged,) = all_runs(client(project.path))
     hashes = json.loads(logged.data.tags[FILES_TAG])
-    for path in (run.config, run.history, run.model, run.record):
+    for path in (run.config, run.model, run.record):
         assert hashes[path.name] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert hashes["evaluation/metrics.json"] == hashlib.sha256(run.metrics.read_bytes()).hexdigest()
+    picture = run.evaluation / "confusion_matrix.png"
+    assert hashes["evaluation/confusion_matrix.png"] == hashlib.sha256(picture.read_bytes()).hexdigest()
 
 
 def test_a_file_that_was_changed_or_removed_in_mlflow_is_logged_again(project):
@@ -226,7 +230,7 @@ def test_a_file_that_was_changed_or_removed_in_mlflow_is_logged_again(project):
     sync_run(server, run)
     assert (folder / "config.yaml").read_bytes() == run.config.read_bytes()
     assert (folder / "git.diff").read_bytes() == run.diff.read_bytes()
-    assert {"run.json", "evaluation/metrics.json"} <= artifacts(server.client, mirror.run_id)
+    assert {"run.json", "results.zip"} <= artifacts(server.client, mirror.run_id)
 
 
 def test_a_run_that_is_being_worked_on_or_is_another_one_is_left_alone(project):

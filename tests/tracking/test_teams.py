@@ -127,6 +127,6 @@ def test_artifacts_lie_beside_the_database_that_they_belong_to(project, tmp_path
     provide_database(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store/other.db")
     train(run_directory(project), "train.epochs=1")
-    assert list((tmp_path / "store/mlruns/epochwise").rglob("history.csv"))
+    assert list((tmp_path / "store/mlruns/epochwise").rglob("config.yaml"))
     assert not (project.path / "mlruns").exists()
     assert not client(project.path).get_experiment_by_name("epochwise")

@@ -1,14 +1,11 @@
 """States in a store with an URL: what is written is what is read, and no fault of the store costs a training."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
-from cluster_nodes import need
-from conftest import clean_environment, free_port, wait_for
+from cluster_nodes import s3_server
 
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.scheduler import Job, Queue, StoreView, untrained
@@ -140,32 +137,11 @@ def test_a_store_that_cannot_be_is_refused_before_anything_runs(project, store, 
 
 @pytest.fixture
 def s3(tmp_path, monkeypatch):
-    """The address of an S3 server of moto's with a bucket, set for this process and its children."""
-    need("s3")
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    for name, value in {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with open(tmp_path / "moto.log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())
-    try:
-        system = fsspec.filesystem("s3", skip_instance_cache=True)
-        wait_for(lambda: _made(system), "the S3 server", seconds=60)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _made(system) -> bool:
-    try:
-        system.mkdir("team")
-        return system.exists("team")
-    except Exception:  # the server does not listen yet
-        return False
+    """The address of an S3 server, set for this process and its children."""
+    with s3_server(tmp_path) as settings:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        yield settings["AWS_ENDPOINT_URL"]
 
 
 @pytest.mark.long

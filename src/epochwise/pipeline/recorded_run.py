@@ -42,7 +42,7 @@ class RecordedRun:
 
     def __init__(self, cfg: DictConfig, data: PreparedData, run: RunDirectory, record: RunRecord) -> None:
         self.cfg, self.data, self.run, self.record = cfg, data, run, record
-        self.recorder: Recorder | NullRecorder = create_recorder(main_root(), cfg, run)
+        self.recorder: Recorder | NullRecorder = create_recorder(main_root(), cfg, run, is_new=True)
 
     @property
     def id(self) -> str:

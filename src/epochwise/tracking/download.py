@@ -14,6 +14,7 @@ from epochwise.tracking.address import store_exists
 from epochwise.tracking.models import MODEL_FILE, NAME
 from epochwise.tracking.redacted_errors import warn
 from epochwise.tracking.registry import explained
+from epochwise.tracking.result_archive import ARCHIVE, unpack
 from epochwise.tracking.run_mirror import EVALUATION
 from epochwise.tracking.server import Run, Server
 
@@ -36,6 +37,10 @@ def fetch_run(root: Path, run_id: str, directory: Path) -> None:
             if not item.is_dir and item.path != REPORT:  # which names the directory that it was made for
                 _download(client, run_id, item.path, directory)
         _download(client, run_id, f"{NAME}/{MODEL_FILE}", directory)
+        archive = directory / ARCHIVE
+        if archive.is_file():  # runs of earlier versions have its files one by one
+            unpack(archive, RunDirectory(directory))
+            archive.unlink()
 
 
 def _whole_id(client: Any, given: str) -> str:

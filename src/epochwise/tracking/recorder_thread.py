@@ -24,9 +24,12 @@ FINISH_TIMEOUT = 60.0  # seconds that the end of a run waits; one call takes 10 
 OUTCOME = "the run goes on without it; the results are on disk, and `epochwise publish` logs them later"
 
 
-def create_recorder(root: Path, cfg: DictConfig, run: RunDirectory) -> "Recorder | NullRecorder":
-    """The recorder of a run, whose directory is `run`; one that does nothing if tracking is off."""
-    return Recorder(root, run) if cfg.tracking.enabled else NullRecorder()
+def create_recorder(root: Path, cfg: DictConfig, run: RunDirectory, is_new: bool = False) -> "Recorder | NullRecorder":
+    """The recorder of a run, whose directory is `run`; one that does nothing if tracking is off.
+
+    `is_new` says that the run begins only now.
+    """
+    return Recorder(root, run, is_new) if cfg.tracking.enabled else NullRecorder()
 
 
 class NullRecorder:
@@ -49,9 +52,9 @@ class NullRecorder:
 class Recorder:
     """A thread that keeps the MLflow run up to date with a run directory. It only reads the directory."""
 
-    def __init__(self, root: Path, run: RunDirectory) -> None:
-        """`root` is the main checkout."""
-        self.root, self.run = root, run
+    def __init__(self, root: Path, run: RunDirectory, is_new: bool) -> None:
+        """`root` is the main checkout; `is_new` says that the run begins only now."""
+        self.root, self.run, self._is_new = root, run, is_new
         self.published = False  # whether MLflow has all of the run, once that has finished
         self._mirror: RunMirror | None = None
         self._final: RunRecord | None = None  # how the run ended, once it has
@@ -134,7 +137,7 @@ class Recorder:
             if orphans(self.root):
                 server.ping()  # if it does not answer, every orphan would wait for its timeout, too
             end_orphans(self.root, server)
-            self._mirror = RunMirror(server, self.run)
+            self._mirror = RunMirror(server, self.run, self._is_new)
         record = final or self.run.read_record()
         if final or record.status == RUNNING:  # while a finished run is evaluated, its results are not complete
             self._mirror.sync(record)

@@ -8,15 +8,17 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from epochwise.common.directory_locks import try_lock_directory
 from epochwise.common.files import file_digest, write_bytes
 from epochwise.config.schema import PATIENCE, parameters
-from epochwise.evaluation.file_names import EVALUATION_FILES
+from epochwise.evaluation.file_names import SHOWN
 from epochwise.report.content import report_of_run
-from epochwise.runs.directory import REPORT, RunDirectory
-from epochwise.runs.record import FINISHED, RUNNING, RunRecord, now
+from epochwise.runs.directory import RECORD, REPORT, RunDirectory
+from epochwise.runs.record import FINISHED, RUNNING, RunRecord
 from epochwise.tracking.models import has_model, log_model, upload
+from epochwise.tracking.result_archive import ARCHIVE, pack, packed_files
 from epochwise.tracking.server import LONGEST_FAILURE, TOKEN_TAG, Metric, Run, Server
 from epochwise.training.history import METRICS, History, summarize
 from epochwise.training.learning_rate import learning_rate
@@ -37,15 +39,17 @@ class RunMirror:
     be called again after that, also by another process, and continue where they stopped.
     """
 
-    def __init__(self, server: Server, run: RunDirectory) -> None:
+    def __init__(self, server: Server, run: RunDirectory, is_new: bool = False) -> None:
+        """`is_new` says that the run begins only now, so that MLflow cannot have it."""
         self.server, self.run = server, run
         self.experiment_id = ""  # known once MLflow has answered
         self.run_id: str | None = None
         self.deleted = False  # by a user, in MLflow; then the run is not logged again
         self._logged: set[tuple[str, int]] = set()  # metrics by epoch that MLflow has: name and step
+        self._artifacts: Any = None  # MLflow's access to those of the run
         # Whether MLflow has nothing of the run but what this object has logged, so that it need not be asked for that:
         # a server with passwords takes a third of a second for each answer.
-        self._fresh = False
+        self._fresh = is_new
 
     @property
     def link(self) -> str:
@@ -64,9 +68,12 @@ class RunMirror:
             if self.deleted or self.run_id is None:
                 return
             history = self.run.read_history()
-            self._log_epochs(self.run_id, history)
-            if record.status != RUNNING:
-                self._log_results(self.run_id, record, history)
+            points = self._new_points(history)
+            if record.status == RUNNING:
+                self.server.log(self.run_id, points)
+            else:
+                self._log_results(self.run_id, record, history, points)
+            self._logged |= {(name, epoch) for name, _, epoch in points}
         except Exception:
             # A request that failed may have been carried out; the next sync looks at what is there.
             self.run_id, self._fresh = None, False
@@ -82,7 +89,7 @@ class RunMirror:
             self.deleted = True
             return
         self.experiment_id = self.server.experiment(record.experiment)
-        found = self.server.runs(self.experiment_id, record.token)
+        found = [] if self._fresh else self.server.runs(self.experiment_id, record.token)
         self._remove_duplicates(found)
         self._fresh = not found
         run = self._choose(found) or self._create(record)
@@ -95,6 +102,7 @@ class RunMirror:
             points_of = self.server.client.get_metric_history
             names = () if self._fresh else run.data.metrics
             self._logged = {(name, point.step) for name in names for point in points_of(run_id, name)}
+            self._artifacts = self.server.artifacts(run.info.artifact_uri)
         self.run_id = run_id
 
     def _create(self, record: RunRecord) -> Run:
@@ -112,20 +120,20 @@ class RunMirror:
             if run is not mirror and run.info.lifecycle_stage != "deleted":
                 self.server.client.delete_run(run.info.run_id)
 
-    def _log_epochs(self, run_id: str, history: History) -> None:
+    def _new_points(self, history: History) -> list[Metric]:
+        """The metrics by epoch that MLflow lacks."""
         if not history:
-            return
+            return []
         train = self.run.read_config().train
         points = []
         for row in history:
             epoch = int(row["epoch"])
             points += [(name, row[name], epoch) for name in EPOCH_METRICS]
             points.append(("learning_rate", learning_rate(train, epoch), epoch))
-        new = [(name, value, epoch) for name, value, epoch in points if (name, epoch) not in self._logged]
-        self.server.log(run_id, new)
-        self._logged |= {(name, epoch) for name, _, epoch in new}
+        return [(name, value, epoch) for name, value, epoch in points if (name, epoch) not in self._logged]
 
-    def _log_results(self, run_id: str, record: RunRecord, history: History) -> None:
+    def _log_results(self, run_id: str, record: RunRecord, history: History, points: list[Metric]) -> None:
+        """Log files, model and, with `points`, all else of a run that has ended; then how it ended."""
         self._remove_duplicates(self.server.runs(self.experiment_id, record.token))
         run = None if self._fresh else self.server.client.get_run(run_id)
         before, known = (run.data.metrics, run.data.tags) if run else ({}, {})
@@ -139,12 +147,14 @@ class RunMirror:
             tags[ENDED_EARLY_TAG] = f"after epoch {len(history)}"
         if record.failure:
             tags["failure"] = record.failure[:LONGEST_FAILURE]
-        new_metrics = [(name, value, 0) for name, value in metrics.items() if before.get(name) != value]
-        new_tags = {name: value for name, value in tags.items() if known.get(name) != value}
-        timestamp = now()
-        self.server.log(run_id, new_metrics, tags=new_tags, timestamp=timestamp)
-        first = [(name, value, timestamp) for name, value, _ in new_metrics] if self._fresh else None
-        self._log_files(run_id, record, bool(scores), first, json.loads(known.get(FILES_TAG, "{}")))
+        model_id = None
+        try:
+            hashes, model_id = self._log_files(run_id, record, bool(scores), json.loads(known.get(FILES_TAG, "{}")))
+            tags[FILES_TAG] = json.dumps(hashes)
+        finally:  # also if MLflow takes no files, as when its disk is full
+            new_metrics = [(name, value, 0) for name, value in metrics.items() if model_id or before.get(name) != value]
+            new_tags = {name: value for name, value in tags.items() if known.get(name) != value}
+            self.server.log(run_id, [*points, *new_metrics], tags=new_tags, model_id=model_id)
         if run is None or (run.info.status, run.info.end_time) != (record.status, record.ended):
             self.server.client.set_terminated(run_id, record.status, record.ended)
 
@@ -154,53 +164,50 @@ class RunMirror:
         return values[PATIENCE] is not None and epochs < values["train.epochs"]
 
     def _log_files(
-        self, run_id: str, record: RunRecord, evaluated: bool, first: list[Metric] | None, logged: dict[str, str]
-    ) -> None:
-        """Log the files and the model that MLflow lacks or has otherwise, then run.json and report, then all hashes.
+        self, run_id: str, record: RunRecord, evaluated: bool, logged: dict[str, str]
+    ) -> tuple[dict[str, str], str | None]:
+        """Log the files and the model that MLflow lacks or has otherwise, and run.json and the report after them.
 
-        `first` are metrics that the model gets, if it is logged for the first time. `logged` are the hashes that MLflow
-        has so far.
+        `logged` are the hashes that MLflow has so far. Returns all hashes and, if the model was logged now, its id.
         """
-        client = self.server.client
-        artifacts = {path.name: path for path in (self.run.config, self.run.history, self.run.diff)}
-        if evaluated:
-            artifacts |= {f"{EVALUATION}/{name}": self.run.evaluation / name for name in EVALUATION_FILES}
         folders = () if self._fresh else (None, EVALUATION)
-        present = {item.path for folder in folders for item in client.list_artifacts(run_id, folder)}
-        hashes = {name: file_digest(path) for name, path in artifacts.items() if path.is_file()}
-        lacking = [name for name, sha256 in hashes.items() if logged.get(name) != sha256 or name not in present]
-        upload([(artifacts[name], name.rpartition("/")[0]) for name in lacking], _RunArtifacts(self.server, run_id))
-        if record.status == FINISHED and self.run.model.is_file():
-            name = self.run.model.name
-            hashes[name] = file_digest(self.run.model)
-            if logged.get(name) != hashes[name] or not has_model(self.server, run_id):
-                meta = record.mlflow["dataset"]["meta"]
-                where = self.experiment_id, run_id
-                log_model(self.server, *where, self.run.model, meta["image_shape"], meta["classes"], first)
+        present = {item.path for folder in folders for item in self._artifacts.list_artifacts(folder)}
         with tempfile.TemporaryDirectory() as scratch:
-            made = [Path(scratch) / self.run.record.name]
-            published = self.as_published(record)
-            published.write(made[0])
+            artifacts = {path.name: path for path in (self.run.config, self.run.diff)}
+            if evaluated:
+                artifacts |= {f"{EVALUATION}/{name}": self.run.evaluation / name for name in SHOWN}
+            packed = [path for path in packed_files(self.run, evaluated) if path.is_file()]
+            if packed:
+                artifacts[ARCHIVE] = Path(scratch) / ARCHIVE
+                pack(packed, artifacts[ARCHIVE])
+            # An earlier version has logged these one by one, and users look at them there.
+            alone = {path.name if path == self.run.history else f"{EVALUATION}/{path.name}": path for path in packed}
+            artifacts |= {name: path for name, path in alone.items() if name in present}
+            hashes = self._upload(artifacts, logged, present)
+            model_id = None
+            if record.status == FINISHED and self.run.model.is_file():
+                name = self.run.model.name
+                hashes[name] = file_digest(self.run.model)
+                where = self.server, self.experiment_id, run_id
+                if logged.get(name) != hashes[name] or not has_model(*where):
+                    meta = record.mlflow["dataset"]["meta"]
+                    model_id = log_model(*where, self.run.model, meta["image_shape"], meta["classes"], self._fresh)
+            published, made = self.as_published(record), {RECORD: Path(scratch) / RECORD}
+            published.write(made[RECORD])
             if evaluated:
                 from epochwise.report.page import render  # imports Jinja2
 
-                made.append(Path(scratch) / REPORT)
-                write_bytes(made[1], render(report_of_run(self.run, published)))
-            hashes |= {path.name: file_digest(path) for path in made}
-            new = [path for path in made if logged.get(path.name) != hashes[path.name] or path.name not in present]
-            upload([(path, "") for path in new], _RunArtifacts(self.server, run_id))
-        if logged != hashes:
-            self.server.log(run_id, tags={FILES_TAG: json.dumps(hashes)})
+                made[REPORT] = Path(scratch) / REPORT
+                write_bytes(made[REPORT], render(report_of_run(self.run, published)))
+            hashes |= self._upload(made, logged, present)
+        return hashes, model_id
 
-
-class _RunArtifacts:
-    """The artifacts of a run, for `models.upload`."""
-
-    def __init__(self, server: Server, run_id: str) -> None:
-        self.server, self.run_id = server, run_id
-
-    def log_artifact(self, path: str, folder: str | None) -> None:
-        self.server.client.log_artifact(self.run_id, path, folder)
+    def _upload(self, artifacts: dict[str, Path], logged: dict[str, str], present: set[str]) -> dict[str, str]:
+        """Log those of the artifacts that MLflow lacks or has otherwise. Returns the hashes of all that exist."""
+        hashes = {name: file_digest(path) for name, path in artifacts.items() if path.is_file()}
+        lacking = [name for name, sha256 in hashes.items() if logged.get(name) != sha256 or name not in present]
+        upload([(artifacts[name], name.rpartition("/")[0]) for name in lacking], self._artifacts)
+        return hashes
 
 
 def sync_run(server: Server, run: RunDirectory, token: str | None = None) -> RunMirror | None:

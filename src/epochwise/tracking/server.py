@@ -32,7 +32,7 @@ from epochwise.tracking.database import (
     store_folder,
 )
 
-Metric = tuple[str, float, int]  # of a run at step 0: its name, its value, and when, in milliseconds since 1970
+Metric = tuple[str, float, int]  # its name, its value and its step: an epoch, or 0 for what the whole run has
 Run = Any  # mlflow.entities.Run, which cannot be named without importing MLflow
 
 LOCAL_PORT = 5000
@@ -65,7 +65,7 @@ def preload() -> None:
     import epochwise.training.backend  # noqa: F401  # TensorFlow silently, before MLflow imports it
 
     # isort: split
-    import mlflow.keras  # noqa: F401
+    import mlflow.models  # noqa: F401
 
 
 def summary_experiment(name: str) -> str:
@@ -142,6 +142,12 @@ class Server:
         self.client.set_experiment_tag(experiment_id, DESCRIPTION_TAG, about)
         return experiment_id
 
+    def artifacts(self, location: str) -> Any:
+        """MLflow's access to the artifacts at an address that it has given, of a run or of a logged model."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(location, tracking_uri=self.uri)
+
     def is_deleted(self, experiment: str) -> bool:
         """Whether a user has deleted the experiment with this name, and with it all its runs."""
         found = self.client.get_experiment_by_name(experiment)
@@ -165,19 +171,20 @@ class Server:
     def log(
         self,
         run_id: str,
-        metrics: Iterable[tuple[str, float, int]] = (),
+        metrics: Iterable[Metric] = (),
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, object] | None = None,
-        timestamp: int | None = None,
+        model_id: str | None = None,
     ) -> None:
-        """Log metrics (each a name, a value and a step), parameters and tags.
-
-        `timestamp` is that of the metrics, in milliseconds since 1970; by default it is now.
-        """
+        """Log metrics, parameters and tags. The model gets the metrics of step 0, too."""
         from mlflow.entities import Metric as Point
         from mlflow.entities import Param, RunTag
 
-        points = [Point(name, value, timestamp or now(), step) for name, value, step in metrics]
+        when = now()
+        points = [
+            Point(name, value, when, step, model_id=None if step else model_id, run_id=run_id)
+            for name, value, step in metrics
+        ]
         run_params = [Param(key, str(value)) for key, value in (params or {}).items()]
         run_tags = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
         first = min(len(points), MAX_METRICS - len(run_params) - len(run_tags))  # all in one request, as a rule
@@ -185,14 +192,6 @@ class Server:
             self.client.log_batch(run_id, points[:first], run_params, run_tags)
         for start in range(first, len(points), MAX_METRICS):
             self.client.log_batch(run_id, points[start : start + MAX_METRICS])
-
-    def log_metrics(self, run_id: str, metrics: Iterable[Metric], model_id: str) -> None:
-        """Give metrics that the run has, with the same timestamp, to its model, too."""
-        from mlflow.entities import Metric as Point
-
-        points = [Point(name, value, when, 0, model_id=model_id, run_id=run_id) for name, value, when in metrics]
-        if points:
-            self.client.log_batch(run_id, points)
 
     def log_dataset(self, run_id: str, name: str, md5: str, sha256: str, meta: dict[str, Any]) -> None:
         """Log the prepared data with DVC's md5 as digest: MLflow's own digest covers only the first 10,000 numbers."""
