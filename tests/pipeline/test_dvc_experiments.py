@@ -6,7 +6,7 @@ import pytest
 from mlflow.entities import RunStatus
 
 from epochwise.common.files import read_json
-from epochwise.evaluation.file_names import PICTURES
+from epochwise.evaluation.file_names import SHOWN
 
 
 def runs(project) -> dict[str, mlflow.entities.Run]:
@@ -22,7 +22,7 @@ def assert_whole(project, run, epochs: int) -> None:
     assert len(client.get_metric_history(run.info.run_id, "val_accuracy")) == epochs
     assert 0.1 < run.data.metrics["test_accuracy"] <= 1
     drawn = client.list_artifacts(run.info.run_id, "evaluation")
-    assert {item.path for item in drawn} == {f"evaluation/{name}" for name in PICTURES}
+    assert {item.path for item in drawn} == {f"evaluation/{name}" for name in SHOWN}
     for item in drawn:
         assert (project.path / "mlruns" / "epochwise" / run.info.run_id / "artifacts" / item.path).is_file()
 
