@@ -155,6 +155,7 @@ class Queue:
             group.top = None
             self._active.add(name)
         group.ready.pop(job.number, None)
+        group.known = None
 
     def end(self, job: Job, again: bool = False) -> None:
         """A running job is over, or waits `again` because the host that ran it is gone."""
@@ -163,6 +164,7 @@ class Queue:
         del self._running[job.number], group.running[job.number]
         if again:
             self._waiting[job.number] = group.waiting[job.number] = job
+        group.known = None
         if not group.running:
             self._active.discard(name)
             self._settle(name)
@@ -219,6 +221,8 @@ class _Group:
         self.ready: dict[int, Job] = {}  # of those that wait, some that only read states
         self.top: Rank | None = None  # the rank of the next job while none runs
         self.untrained = 0  # epochs, while no job runs
+        # The latest answer of `best`, after the threads and the epochs in the store for which it holds.
+        self.known: tuple[Collection[int] | None, list[list[int]], Rank | None] | None = None
 
     def jobs(self) -> Iterator[Job]:
         yield from self.waiting.values()
@@ -232,6 +236,10 @@ class _Group:
             number = min(self.ready)
             return (False, 0, number) if threads is None or self.ready[number].threads in threads else None
         view = view or StoreView()
+        parts = dict.fromkeys((job.store, key) for job in self.jobs() for key, _ in job.segments)
+        kept = [view.kept(store, key) for store, key in parts]
+        if self.known and self.known[:2] == (threads, kept):
+            return self.known[2]
         in_training = Epochs().union(*(untrained(job, view) for job in self.running.values()))
         ranks = []
         for job in self.waiting.values():
@@ -242,7 +250,9 @@ class _Group:
                 self.ready[job.number] = job
             if not needed & in_training:
                 ranks.append((bool(needed), -len(needed), job.number))
-        return min(ranks, default=None)
+        best = min(ranks, default=None)
+        self.known = threads, kept, best
+        return best
 
 
 def _group(job: Job) -> str:
@@ -276,7 +286,7 @@ class StoreView:
         first = 1
         for key, latest in parts:
             _, last = self._ends(store, key, latest, patience)
-            newest = newest_of(self._kept(store, key), last)
+            newest = newest_of(self.kept(store, key), last)
             if newest >= first:
                 needed.clear()
             needed |= {(key, epoch) for epoch in range(max(first, newest + 1), last + 1)}
@@ -285,10 +295,10 @@ class StoreView:
 
     def _ends(self, store: Store | None, key: str, last: int, patience: int | None) -> tuple[int, int]:
         """The first and the last epoch with which a run of at most `last` epochs may end, by the newest state."""
-        newest = newest_of(self._kept(store, key), last) if store and patience is not None else 0
+        newest = newest_of(self.kept(store, key), last) if store and patience is not None else 0
         return possible_ends(kept_history(store, key, newest) if store and newest else [], last, patience)
 
-    def _kept(self, store: Store | None, key: str) -> list[int]:
+    def kept(self, store: Store | None, key: str) -> list[int]:
         """The epochs of which the trajectory `key` has a state."""
         if store is None:
             return []
