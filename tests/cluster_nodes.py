@@ -114,6 +114,20 @@ def in_namespace(cpuinfo: Path, command: list[str]) -> list[str]:
 RAY_TOKEN = os.urandom(16).hex()  # one for all clusters of this process: Ray reads it once
 
 
+# Joins a cluster as `Cluster.add_node` does. The command `ray start` refuses to where all is to stay on loopback.
+JOIN = """
+import ast, signal, sys
+from types import SimpleNamespace
+from ray.cluster_utils import Cluster
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+cluster = Cluster()
+cluster.head_node = SimpleNamespace(gcs_address=sys.argv[1])
+cluster.redis_address = sys.argv[1]
+cluster.add_node(wait=False, **ast.literal_eval(sys.argv[2]))
+signal.pause()
+"""
+
+
 class RayNodes:
     """A Ray cluster of a head without CPUs and nodes with one each."""
 
@@ -129,9 +143,8 @@ class RayNodes:
 
     def add_other(self, cpuinfo: Path) -> subprocess.Popen:
         """A node `other` that is in a mount namespace of its own, with another /proc/cpuinfo; for root only."""
-        start = ["ray", "start", f"--address={self.cluster.address}", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
-        start += ["--node-name=other", "--block", "--object-store-memory=100000000"]
-        process = subprocess.Popen(in_namespace(cpuinfo, start), env=clean_environment(), stdout=subprocess.DEVNULL)
+        join = [sys.executable, "-c", JOIN, self.cluster.address, repr(self._arguments("other", 1))]
+        process = subprocess.Popen(in_namespace(cpuinfo, join), env=clean_environment(), stdout=subprocess.DEVNULL)
         wait_for(lambda: len(self.alive()) == len(self.nodes) + 2, "the other node", 60)
         return process
 
@@ -250,11 +263,15 @@ class SlurmNodes:
         return found
 
     def kill_node(self, name: str) -> None:
-        """Kill the daemon of a node and all steps on it, as when a machine loses its power."""
+        """Kill the daemon of a node and all steps on it at once, as when a machine loses its power.
+
+        They are stopped first: a step that outlives its processes for a moment tells the controller that they failed.
+        """
         daemon = int((self.folder / f"slurmd-{name}.pid").read_text())
-        for pid in [daemon, *self._steps(name)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for what in (signal.SIGSTOP, signal.SIGSTOP, signal.SIGKILL):  # twice, since one may just have begun another
+            for pid in [daemon, *self._steps(name)]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, what)
 
     def stop(self) -> None:
         with suppress(subprocess.CalledProcessError):
@@ -265,15 +282,18 @@ class SlurmNodes:
         wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in self.pids()), "the end of SLURM", 30)
 
     def _steps(self, name: str) -> list[int]:
-        """The processes of jobs on a node, by the variable that slurmd gives them."""
-        found = []
+        """The processes of jobs on a node, by slurmd's variable, after the slurmstepd of each."""
+        found, stepd = [], []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
                 variables = path.read_bytes().split(b"\0")
                 mine = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode() in variables
                 if mine and f"SLURMD_NODENAME={name}".encode() in variables:
                     found.append(int(path.parent.name))
-        return found
+                    parent = (path.parent / "stat").read_text().rpartition(")")[2].split()[1]
+                    if Path("/proc", parent, "comm").read_text().startswith("slurmstepd"):
+                        stepd.append(int(parent))
+        return [*dict.fromkeys(stepd), *found]
 
     def _daemon(self, *command: str) -> None:
         """Start a daemon, which goes into the background."""
