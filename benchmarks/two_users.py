@@ -58,7 +58,7 @@ def main(source: str) -> None:
         alone.ok(*command, "tracking=off")
         expected = weights(alone)
         print(f"without a server: {len(expected)} runs, {time.monotonic() - started:.0f} s", flush=True)
-        server = TeamServer(Path(scratch), database)
+        server = TeamServer(Path(scratch), database.address)
         server.start()
         try:
             users = {user: clone_to(Path(scratch) / user) for user in USERS}
