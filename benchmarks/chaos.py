@@ -159,7 +159,7 @@ def whole(client, run, results: dict[str, dict[str, str]]) -> bool:
         model = Path(scratch) / "model/data/model.keras"
         if (there / "results.zip").is_file():
             shutil.unpack_archive(there / "results.zip", there)
-        files = {name: there / name for name in RESULTS} | {"model.keras": model}
+        files = {name: next(there.rglob(name), there / name) for name in RESULTS} | {"model.keras": model}
         same = all(path.is_file() and sha256(path) == results[name][key] for key, path in files.items())
     steps = [[point.step for point in client.get_metric_history(run.info.run_id, key)] for key in ("loss", "val_loss")]
     return paths >= ARTIFACTS and same and steps == [list(range(1, epochs + 1))] * 2

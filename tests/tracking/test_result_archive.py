@@ -46,7 +46,7 @@ def test_other_members_are_left_alone(tmp_path):
     assert "crafted" not in run.record.read_text()
 
 
-@pytest.mark.parametrize("fault", ["torn", "not one", "a bomb"])
+@pytest.mark.parametrize("fault", ["torn", "not one", "a bomb", "encrypted"])
 def test_a_damaged_archive_is_refused(tmp_path, fault):
     path = tmp_path / ARCHIVE
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if fault == "a bomb" else zipfile.ZIP_STORED) as archive:
@@ -55,6 +55,11 @@ def test_a_damaged_archive_is_refused(tmp_path, fault):
         path.write_bytes(path.read_bytes()[:5000])
     elif fault == "not one":
         path.write_text("history")
+    elif fault == "encrypted":
+        content = bytearray(path.read_bytes())
+        for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            content[content.index(header) + flags] |= 1
+        path.write_bytes(content)
     with pytest.raises(InputError, match=r"results.zip: not a readable archive of a run's results"):
         unpack(path, RunDirectory(tmp_path))
     assert [left.name for left in tmp_path.iterdir()] == [ARCHIVE]

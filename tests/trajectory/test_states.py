@@ -15,6 +15,7 @@ import pytest
 from conftest import wait_for
 
 from epochwise.common.files import read_json
+from epochwise.trajectory import states as states_module
 from epochwise.trajectory.identity import trajectory_key
 from epochwise.trajectory.states import StateStore, kept_epochs
 
@@ -58,10 +59,20 @@ def test_a_state_comes_back_to_the_bit(states):
     assert newest(states, 9) == 3
 
 
-def test_a_folder_is_listed_again_as_soon_as_it_has_changed(states, tmp_path, monkeypatch):
-    key, listed = states.folder.name, []
-    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or [entry.name for entry in os.scandir(path)])
-    first, second = fill(states, 2)
+@pytest.fixture
+def listed(monkeypatch) -> list[Path]:
+    """The folders that `kept_epochs` lists, however busy the machine is."""
+    folders: list[Path] = []
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: folders.append(path) or real(path))
+    monkeypatch.setattr(states_module, "CLOCK_TICK", 1e6)
+    monkeypatch.setattr(states_module, "LISTED_FOR", 1e6)
+    return folders
+
+
+def test_a_folder_is_listed_again_as_soon_as_it_has_changed(states, tmp_path, listed):
+    key = states.folder.name
+    _, second = fill(states, 2)
     assert kept_epochs(tmp_path, key) == kept_epochs(tmp_path, key) == [1, 2]
     assert len(listed) == 2, "it has changed just now: another change may leave the same time"
     os.utime(states.folder, (1e9, 1e9))
@@ -69,6 +80,18 @@ def test_a_folder_is_listed_again_as_soon_as_it_has_changed(states, tmp_path, mo
     second.unlink()
     assert kept_epochs(tmp_path, key) == [1] and len(listed) == 4
     assert kept_epochs(tmp_path, "another key") == []
+
+
+def test_a_folder_whose_time_of_change_stays_is_listed_again_after_some_time(states, tmp_path, listed, monkeypatch):
+    """As some network file systems leave it, or a file server with another clock."""
+    key, (_, second) = states.folder.name, fill(states, 2)
+    os.utime(states.folder, (1e9, 1e9))
+    assert kept_epochs(tmp_path, key) == [1, 2]
+    second.unlink()
+    os.utime(states.folder, (1e9, 1e9))
+    assert kept_epochs(tmp_path, key) == [1, 2]
+    monkeypatch.setattr(states_module, "LISTED_FOR", -1.0)
+    assert kept_epochs(tmp_path, key) == [1]
 
 
 def test_another_training_has_states_of_its_own(states, tmp_path):

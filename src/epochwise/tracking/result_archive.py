@@ -38,5 +38,6 @@ def unpack(path: Path, run: RunDirectory) -> None:
                     if member.compress_type != zipfile.ZIP_STORED:
                         raise ValueError(f"{member.filename} is compressed")
                     write_bytes(wanted[member.filename], archive.read(member))
-    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    # RuntimeError: a member that is encrypted, or of a kind that this Python cannot read.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path.name}: not a readable archive of a run's results ({error})") from error

@@ -32,6 +32,7 @@ STATE_NAME = re.compile(r"(\d{5,})-([0-9a-f]{64})\.npz")  # the epoch, and the s
 IDENTITY_FILE = "identity.json"  # describes the trajectory to people who look into the folder
 POLL_INTERVAL = 0.1  # seconds between two looks at the states of another process; an epoch takes longer
 CLOCK_TICK = 2.0  # seconds; of FAT, the coarsest that file systems have
+LISTED_FOR = 5.0  # seconds that the list of a folder's states is trusted at most
 ABANDONED_AFTER = 3600  # seconds; a temporary file that is older belongs to a process that died
 
 
@@ -205,27 +206,29 @@ def decode(content: bytes, path: Path) -> State | None:
     return State(int(match[1]), variables, history, seconds, path)
 
 
-_LISTED: dict[Path, tuple[int, list[int]]] = {}  # see `kept_epochs`: when a folder was changed, and its epochs
+# See `kept_epochs`: when a folder was changed, when it was read by time.monotonic, and its epochs.
+_LISTED: dict[Path, tuple[int, float, list[int]]] = {}
 
 
 def kept_epochs(store: Path, key: str) -> list[int]:
     """The epochs of which the trajectory `key` has a state, by the files' names, in order.
 
-    A folder is read again only if it has changed: the scheduler of a large sweep asks for hundreds each second.
+    A folder is read again only if it has changed, or after LISTED_FOR: the scheduler of a large sweep asks for hundreds
+    each second, but some network file systems do not say when a folder has changed, or by the clock of another host.
     """
     folder = store / key
     try:
         changed = folder.stat().st_mtime_ns
     except OSError:
         return []
-    listed = _LISTED.get(folder)
-    if not listed or listed[0] != changed:
-        listed = changed, sorted(set(_names(folder).values()))
+    listed, now = _LISTED.get(folder), time.monotonic()
+    if not listed or listed[0] != changed or now - listed[1] > LISTED_FOR:
+        listed = changed, now, sorted(set(_names(folder).values()))
         _LISTED.pop(folder, None)
         # A file system's clock ticks: what changes in the tick of the last change leaves no trace.
         if time.time() - changed / 1e9 > CLOCK_TICK:
             _LISTED[folder] = listed
-    return listed[1]
+    return listed[2]
 
 
 def newest_of(epochs: Sequence[int], last: float = math.inf) -> int:
