@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--around", type=float, default=8.0, help="seconds of a run beside its training")
     parser.add_argument("--state", type=float, default=14.4, help="10⁶ bytes; of the write-up's network with Adam")
     parser.add_argument("--requests", type=float, default=24, help="of a run to the tracking server")
-    parser.add_argument("--answer", type=float, default=0.014, help="seconds of the server's processor for a request")
+    parser.add_argument("--answer", type=float, default=0.077, help="seconds of a server's process for a request")
     parser.add_argument("--workers", type=int, default=4, help="processes of the server, each on a core")
     chosen = parser.parse_args()
     sizes = sorted(chosen.jobs)
