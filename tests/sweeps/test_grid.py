@@ -144,7 +144,7 @@ def test_threads_that_one_preset_of_several_gives_are_kept(project):
     assert threads_override(jobs, settings) == []
 
 
-@pytest.mark.parametrize("n_jobs", ["0", "two", "-2"])
+@pytest.mark.parametrize("n_jobs", ["0", "two", "-2", "true", "null"])
 def test_a_wrong_number_of_jobs_is_refused(project, n_jobs):
     done = project.cli("run", "-m", "seed=1,2", "hydra/launcher=parallel", f"hydra.launcher.n_jobs={n_jobs}")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "hydra.launcher.n_jobs must be" in done.stderr

@@ -11,7 +11,7 @@ from epochwise.common.errors import InputError, RunError
 from epochwise.common.hosts import kernel
 from epochwise.config import overrides
 from epochwise.config.compose import load
-from epochwise.sweeps import ray_executor
+from epochwise.sweeps import ray_cluster, ray_executor
 from epochwise.sweeps.grid import make_points
 from epochwise.sweeps.host import Host
 from epochwise.sweeps.ray_cluster import WARM_UP, SlotResult
@@ -225,3 +225,38 @@ def test_a_slot_that_waits_for_processors_that_are_gone_is_given_up(execute):
     sweep = execute(cluster, "seed=0,1")
     assert not sweep.failures and len(cluster.opened) == 2
     assert replace(sweep).failures == {}
+
+
+SWEEP = ("run", "-m", "hydra/launcher=ray", "train.epochs=1,2", "tracking=off", "--dry-run")
+
+
+def test_the_documented_resources_reach_ray_from_the_command_line(project, monkeypatch):
+    asked = []
+
+    class AskedCluster:
+        def __init__(self, resources) -> None:
+            asked.append(resources)
+
+        def hosts(self) -> list[Host]:
+            return [Host("n1", kernel(), True, PROCESS)]
+
+    monkeypatch.setattr(ray_cluster, "RayCluster", AskedCluster)
+    done = project.cli(*SWEEP, "hydra.launcher.resources={fast: 0.01}")
+    assert (done.returncode, asked) == (0, [{"fast": 0.01}]), done.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["nowhere", "http://127.0.0.1:1", "127.0.0.1", "127.0.0.1:", ":6379", "a:b", "a:0", "a:65536", "ray://a:1"],
+)
+def test_an_address_of_another_form_is_refused_with_the_right_one(project, monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    done = project.cli(*SWEEP)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: RAY_ADDRESS={address}: name HOST:PORT of the cluster, such as 10.0.0.5:6379")
+
+
+@pytest.mark.parametrize("resources", ["", "fast", [1], {"CPU": 1}, {"fast": 0}, {"fast": True}])
+def test_resources_that_are_none_are_refused(resources):
+    with pytest.raises(InputError, match="hydra.launcher.resources"):
+        ray_cluster.read_resources({"resources": resources})

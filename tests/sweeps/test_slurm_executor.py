@@ -1,6 +1,7 @@
 """The jobs of a sweep as arrays, with a cluster that is none: what is submitted, attached to, and said of failures."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -280,11 +281,27 @@ def test_an_element_on_another_processor_is_refused_by_the_nodes_name(sweep, pro
         ({"sbatch": "mem=4G"}, "hydra.launcher.sbatch must be options by name"),
         ({"qos": "high"}, "hydra.launcher.qos: no such key; an option of sbatch goes into hydra.launcher.sbatch"),
         ({"at_once": -1}, "hydra.launcher.at_once must be a whole number of 0 or more, got -1"),
+        ({"at_once": ""}, "hydra.launcher.at_once must be a whole number of 0 or more, got ''"),
+        ({"partition": ""}, "hydra.launcher.partition must be a text, or null for what the cluster does, got ''"),
+        ({"constraint": ["a"]}, "hydra.launcher.constraint must be a text"),
+        ({"sbatch": ""}, "hydra.launcher.sbatch must be options by name"),
+        ({"sbatch": {"time": "abc"}}, "hydra.launcher.sbatch.time: it has a key of its own, hydra.launcher.time"),
+        *(
+            ({"time": time}, "hydra.launcher.time must be minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS, or")
+            for time in ("abc", "", "-5", -5, 1.5, "2h", "1:2:3:4", "1-", ":30", "1-2:3:4:5", True, ["1"])
+        ),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, reason):
     with pytest.raises(InputError, match=reason.replace(".", r"\.")):
         Slurm.of(options)
+
+
+@pytest.mark.parametrize(
+    "time", [60, "60", "30:00", "2:00:00", "1-12", "1-12:30", "1-12:30:00", "unlimited", "INFINITE", None]
+)
+def test_each_form_of_a_time_that_sbatch_takes_is_taken(time):
+    assert Slurm.of({"time": time}).time == (None if time is None else str(time))
 
 
 @pytest.fixture
@@ -343,3 +360,63 @@ def test_options_are_given_to_slurm_as_they_are():
     options["sbatch"] = {"mem": "4G", "exclusive": True, "begin": "20:00", "hold": False}
     flags = ("--partition=short", "--mem=4G", "--exclusive")
     assert Slurm.of(options) == Slurm(flags, ("--begin=20:00",), "2:00:00", 0), "srun would wait until 20:00"
+
+
+SWEEP = ("run", "-m", "hydra/launcher=slurm", "train.epochs=1,2")
+
+
+def test_the_documented_options_reach_slurm_from_the_command_line(project, monkeypatch):
+    commands = []
+
+    def call(command, text=""):
+        commands.append(command)
+        return json.dumps(Host("n1", "kernel", True, slurm.PROCESS).as_plain())
+
+    monkeypatch.setattr(slurm, "_call", call)
+    done = project.cli(*SWEEP, "hydra.launcher.sbatch={mem: 4G}", "tracking=off", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert ["--mem=4G" in command for command in commands] == [True]
+
+
+@pytest.mark.parametrize(
+    ("typed", "conf", "refusal"),
+    [
+        ("hydra.launcher.time=abc", "", "hydra.launcher.time must be minutes, MM:SS"),
+        ("hydra.launcher.partition=", "", "hydra.launcher.partition must be a text"),
+        ("seed=0", "no/slurm.conf", "SLURM_CONF=no/slurm.conf: no file that can be read; name the slurm.conf of the"),
+        ("seed=0", "conf", "SLURM_CONF=conf: no file that can be read"),
+    ],
+)
+def test_what_is_wrong_is_said_before_slurm_is_called_and_before_a_server_is_asked_for(
+    project, monkeypatch, typed, conf, refusal
+):
+    monkeypatch.setenv("SLURM_CONF", conf)
+    monkeypatch.setattr(slurm, "_call", lambda command, text="": pytest.fail(f"{command} was called"))
+    done = project.cli(*SWEEP, typed)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and done.stderr.startswith(f"error: {refusal}")
+
+
+def srun_that_says(folder, monkeypatch, *lines: str) -> None:
+    """An srun that fails with these lines."""
+    script = folder / "srun"
+    script.write_text("#!/bin/sh\n" + "".join(f"echo '{line}' >&2\n" for line in lines) + "exit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+
+
+def test_slurm_without_its_configuration_is_one_line_that_names_it(project, tmp_path, monkeypatch):
+    lines = ("srun: error: fetch_config: DNS SRV lookup failed",)
+    lines += ("srun: fatal: Could not establish a configuration source",)
+    srun_that_says(tmp_path, monkeypatch, *lines)
+    done = project.cli(*SWEEP, "tracking=off")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(
+        "error: SLURM is not configured on this host: name the cluster's slurm.conf in SLURM_C"
+    )
+
+
+def test_what_srun_says_names_it_once(project, tmp_path, monkeypatch):
+    srun_that_says(tmp_path, monkeypatch, "srun: error: invalid partition specified: nowhere", "srun: error: Unable")
+    done = project.cli(*SWEEP, "tracking=off")
+    assert done.stderr == "error: srun: invalid partition specified: nowhere Unable\n"

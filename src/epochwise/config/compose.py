@@ -54,6 +54,10 @@ PLAIN: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
         lambda key: f"{key} must be a mapping with keys of its own",
     ),
     (re.compile(r"^field '.*' is not Optional$"), lambda key: f"{key} must have a value, got null"),
+    (
+        re.compile(r"^Key '.*' (?:is not in struct|not in '\w+')$"),
+        lambda key: f"unknown key {key}; with a plus it is added: +{key}=…",
+    ),
     (re.compile(r"does not support deletion$"), lambda key: f"{key} cannot be removed; every parameter has a value"),
     (
         re.compile(r"^Could not override '([\w/]+)'\. No match in the defaults list"),
@@ -96,8 +100,15 @@ def hydra_settings(typed: Sequence[str]) -> DictConfig:
     Raises InputError as `load` does, but does not check values.
     """
     register()
-    overrides.refuse_unknown(typed, all_keys(), find_root() / "conf")
-    settings: DictConfig = _compose(typed, return_hydra_config=True).hydra
+    conf = find_root() / "conf"
+    overrides.refuse_unknown(typed, all_keys(), conf)
+    try:
+        settings: DictConfig = _compose(typed, return_hydra_config=True).hydra
+    except InputError:  # of an unknown key, Hydra does not say what would be right
+        groups = [str(one.input_line) for one in overrides.parse(typed) if (conf / one.key_or_group).is_dir()]
+        overrides.refuse_unknown_settings(typed, _compose(groups, return_hydra_config=True).hydra, conf)
+        raise
+    overrides.refuse_unknown_settings(typed, settings, conf)
     return settings
 
 

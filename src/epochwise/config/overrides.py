@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.config.schema import OWN_PARAMETERS, is_parameter
+from epochwise.config.schema import OWN_PARAMETERS, is_parameter, leaf_keys
 
 HYDRA_WORDS = ("true", "false", "null", "nan", "inf")  # Hydra reads these as values, not as text
 DIGITS = 12  # of the numbers that make a range
 MOST_VALUES = 100_000  # of a range; a sweep of more is a typing error
+MAPPINGS = ("params", "resources", "sbatch")  # keys of launchers and sweepers with names that are not known here
 RENAMED_PRESETS = {"experiment=seed": "experiment=writeup"}
 
 
@@ -90,6 +92,34 @@ def refuse_unknown(typed: Iterable[str], known: Sequence[str], conf: Path) -> No
             raise InputError(f"command line: unknown key {key}{did_you_mean(key, [*known, *groups])}")
 
 
+def refuse_unknown_settings(typed: Iterable[str], settings: DictConfig, conf: Path) -> None:
+    """Raise InputError for an override of Hydra's own settings whose key or config group is not in `settings`.
+
+    With a plus, keys can be added, but not to a launcher or sweeper of conf/: it would not know them.
+    """
+    groups = [group for group in settings.runtime.choices if group.startswith("hydra/")]
+    for override in parse(typed):
+        key, added = override.key_or_group, override.is_add() or override.is_force_add()
+        section, _, rest = key.removeprefix("hydra.").partition(".")
+        if key.startswith("hydra/"):
+            if key.partition("@")[0] not in groups:
+                raise InputError(f"command line: unknown key {key}{did_you_mean(key, groups)}")
+        elif key.startswith("hydra.") and f"hydra/{section}" in groups and section in ("launcher", "sweeper"):
+            value: Any = override.value()
+            if override.is_delete():
+                raise InputError(f"command line: {override.input_line}: {key} cannot be removed, only changed")
+            if not rest and not isinstance(value, dict):
+                chosen = f"{key} is a mapping; hydra/{section}=NAME chooses a {section}"
+                raise InputError(f"command line: {chosen}; there is {', '.join(_presets(conf, f'hydra/{section}'))}")
+            names = [rest] if rest else [str(name) for name in value]
+            for name in names:
+                _refuse_unknown_option(section, name, override, settings, conf)
+        elif key.startswith("hydra.") and not added:
+            known = [f"hydra.{name}" for name in leaf_keys(settings)]
+            if not _covers(key, known):
+                raise InputError(f"command line: unknown key {key}{did_you_mean(key, known)}")
+
+
 def did_you_mean(key: str, known: Iterable[str]) -> str:
     """The end of an error message: the known key that is nearest to `key`, by its whole or by its last word."""
     known = [name for name in known if name != key]  # a config group of that name takes other values
@@ -150,6 +180,37 @@ def _refuse_unknown_preset(override: Override, choices: list[str]) -> None:
     if renamed:
         raise InputError(f"command line: {group}={chosen} is now called {renamed}")
     raise InputError(f"command line: no preset {group}={chosen}; there is {', '.join(choices)}")
+
+
+def _refuse_unknown_option(section: str, name: str, override: Override, settings: DictConfig, conf: Path) -> None:
+    """Refuse `hydra.<section>.<name>` if the launcher or sweeper that is chosen has no such key."""
+    group = conf / "hydra" / section
+    keys = {
+        choice: [str(key) for key in OmegaConf.load(group / f"{choice}.yaml")]
+        for choice in _presets(conf, f"hydra/{section}")
+    }
+    chosen, (first, _, rest) = settings.runtime.choices[f"hydra/{section}"], name.partition(".")
+    if chosen not in keys:  # one of Hydra's own, or of another package
+        return
+    key, added = f"hydra.{section}.{name}", override.is_add() or override.is_force_add()
+    if first in keys[chosen] and first in MAPPINGS:
+        if rest and not added and not _covers(name, leaf_keys(settings[section])):
+            mapping = f"hydra.{section}.{first}={{{rest}: {override.get_value_string()}}}"
+            raise InputError(f"command line: {key} is no key of its own; write '{mapping}'")
+        return
+    if name in keys[chosen]:
+        return
+    having = [choice for choice, names in keys.items() if name in names]
+    if having:
+        there = f"hydra/{section}={', '.join(having)} {'has' if len(having) == 1 else 'have'} it"
+        raise InputError(f"command line: hydra/{section}={chosen} has no key {key}; {there}")
+    near = ""
+    for word in difflib.get_close_matches(name, keys[chosen], n=1):
+        near = f"; did you mean hydra.{section}.{word}?"
+    for word in [] if near else difflib.get_close_matches(name, sorted({*chain(*keys.values())}), n=1):
+        having = [choice for choice, names in keys.items() if word in names]
+        near = f"; did you mean hydra.{section}.{word} of hydra/{section}={', '.join(having)}?"
+    raise InputError(f"command line: unknown key {key}{near}")
 
 
 def _quoted(value: object) -> str:

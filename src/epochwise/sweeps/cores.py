@@ -23,7 +23,7 @@ def threads_override(jobs: Sequence[Sequence[str]], settings: DictConfig) -> lis
     Raises InputError if `hydra.launcher.n_jobs` is wrong.
     """
     n_jobs = settings.launcher.get("n_jobs", 1)
-    if not isinstance(n_jobs, int) or not (n_jobs == -1 or n_jobs >= 1):
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or not (n_jobs == -1 or n_jobs >= 1):
         raise InputError(f"hydra.launcher.n_jobs must be 1 or more, or -1 for as many as fit, got {n_jobs!r}")
     if n_jobs == 1 or _sets_threads(jobs):
         return []

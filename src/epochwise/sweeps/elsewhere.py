@@ -77,7 +77,9 @@ def _ray_hosts(options: dict[str, Any]) -> Callable[[], list[Host]]:
 
 
 def _slurm_hosts(options: dict[str, Any]) -> Callable[[], list[Host]]:
-    """What asks a node. Raises InputError for wrong options."""
-    from epochwise.sweeps.slurm import Slurm  # in here for its cost
+    """What asks a node. Raises InputError for wrong options, or if SLURM_CONF names no file."""
+    from epochwise.sweeps.slurm import Slurm, check_configuration  # in here for its cost
 
-    return Slurm.of(options).hosts
+    slurm = Slurm.of(options)
+    check_configuration()
+    return slurm.hosts

@@ -6,6 +6,7 @@ Address and token of the cluster are Ray's own settings: RAY_ADDRESS, RAY_AUTH_M
 import logging
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from epochwise.common.worker import GRACE
 from epochwise.sweeps.host import PASSED, Host, held_probe, passed_environment
 from epochwise.sweeps.ray_slot import RaySlot
 
+ADDRESS = re.compile(r"[^\s/]+:[0-9]{1,5}")  # of a cluster, as Ray takes it beside "auto"
+PORTS = range(1, 65536)
 WARM_UP = "warm up"  # the task of a slot until it is ready
 CONNECT_TIMEOUT = 5.0  # seconds
 OF_RAY = ("CPU", "GPU", "memory", "object_store_memory")  # resources that Ray counts itself
@@ -179,7 +182,7 @@ def read_resources(options: Mapping[str, Any]) -> dict[str, float]:
     for key in options:
         if key != "resources":
             raise InputError(f"hydra.launcher.{key}: the launcher ray has no such key; it has resources")
-    given = options.get("resources") or {}
+    given = {} if options.get("resources") is None else options["resources"]
     if not isinstance(given, dict):
         raise InputError(f"hydra.launcher.resources must be amounts by name, such as {{fast: 1}}, got {given!r}")
     for name, much in given.items():
@@ -191,6 +194,11 @@ def read_resources(options: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _connect() -> None:
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address and address != "auto" and not (ADDRESS.fullmatch(address) and int(address.rpartition(":")[2]) in PORTS):
+        more = ", and type the command on a node of it" if address.startswith("ray://") else ""
+        right = f"name HOST:PORT of the cluster, such as 10.0.0.5:6379{more}"
+        raise InputError(f"RAY_ADDRESS={address}: {right}")
     try:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
@@ -198,9 +206,6 @@ def _connect() -> None:
         raise InputError(f"hydra/launcher=ray needs Ray: pip install 'epochwise[ray]' ({error})") from error
     if ray.is_initialized():
         return
-    address = os.environ.get("RAY_ADDRESS", "")
-    if address.startswith("ray://"):
-        raise InputError(f"RAY_ADDRESS={address}: name HOST:PORT of the cluster, and type the command on a node of it")
     where = f"RAY_ADDRESS={address}" if address else "no RAY_ADDRESS, and none on this machine"
     _check_address(address, where)
     environment = {"env_vars": {"PYTHONPATH": str(Path(epochwise.__file__).parent.parent)}}
@@ -218,7 +223,7 @@ def _check_address(address: str, where: str) -> None:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(_no_answer(where, error)) from error
 
 

@@ -6,6 +6,7 @@ Nothing of SLURM's accounting is needed.
 import hashlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -29,6 +30,10 @@ ENDED = (  # states of an element that runs no more; one that is to run again on
 KEYS = ("partition", "time", "account", "constraint", "at_once", "sbatch")  # of conf/hydra/launcher/slurm.yaml
 # Why an element waits as a rule; BeginTime is the pause after the death of its node.
 USUAL = ("None", "Priority", "Resources", "BeginTime", "Cleaning", "Dependency", "JobArrayTaskLimit", "Prolog")
+CHOICES = ("partition", "account", "constraint")  # keys that choose nodes
+# What sbatch takes as --time: minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS, or no limit.
+TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.IGNORECASE | re.ASCII)
+UNCONFIGURED = "Could not establish a configuration source"  # says a command of SLURM's that finds no slurm.conf
 OWN_OPTIONS = (
     *("array", "job-name", "output", "error", "cpus-per-task", "chdir", "parsable", "wrap", "open-mode", "export"),
     *("clusters", "test-only", "wait"),  # with these the array would not be found again, or not be left alone
@@ -64,21 +69,32 @@ class Slurm:
                 raise InputError(
                     f"hydra.launcher.{key}: no such key; an option of sbatch goes into hydra.launcher.sbatch"
                 )
-        flags, more, given = list[str](), list[str](), options.get("sbatch") or {}
+        flags, more = list[str](), list[str]()
+        given = {} if options.get("sbatch") is None else options["sbatch"]
         if not isinstance(given, dict):
             raise InputError(f"hydra.launcher.sbatch must be options by name, such as {{mem: 4G}}, got {given!r}")
-        for name in ("partition", "account", "constraint"):
-            flags += [f"--{name}={options[name]}"] if options.get(name) is not None else []
+        for name in CHOICES:
+            value = options.get(name)
+            if value == "" or isinstance(value, (bool, dict, list)):
+                raise InputError(
+                    f"hydra.launcher.{name} must be a text, or null for what the cluster does, got {value!r}"
+                )
+            flags += [f"--{name}={value}"] if value is not None else []
         for name, value in given.items():
+            if name in (*CHOICES, "time"):
+                raise InputError(f"hydra.launcher.sbatch.{name}: it has a key of its own, hydra.launcher.{name}")
             if name in OWN_OPTIONS or isinstance(value, (dict, list)):
                 raise InputError(f"hydra.launcher.sbatch.{name}: this launcher sets it, or it is no option of sbatch")
             if value is not False and value is not None:
                 option = f"--{name}" if value is True else f"--{name}={value}"
                 (more if name in NOT_OF_A_NODE else flags).append(option)
-        at_once = options.get("at_once") or 0
+        at_once = 0 if options.get("at_once") is None else options["at_once"]
         if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 0:
             raise InputError(f"hydra.launcher.at_once must be a whole number of 0 or more, got {at_once!r}")
         time = options.get("time")
+        if time is not None and (isinstance(time, bool) or not TIME.fullmatch(str(time))):
+            forms = "minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS"
+            raise InputError(f"hydra.launcher.time must be {forms}, or null for what the cluster does, got {time!r}")
         return Slurm(tuple(flags), tuple(more), None if time is None else str(time), at_once)
 
     def hosts(self) -> list[Host]:
@@ -109,7 +125,16 @@ class Slurm:
         """A node, asked by srun. Raises RunError if none answers, and InputError if the answer is no host."""
         command = ["srun", "--quiet", "--ntasks=1", "--input=none", "--job-name=epochwise-host", *self.flags, *how]
         with held_probe() as probe:
-            printed = _call([*command, sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)])
+            command += [sys.executable, "-m", "epochwise.sweeps.slurm_element", "--host", str(probe)]
+            try:
+                printed = _call(command)
+            except RunError as error:
+                if UNCONFIGURED in str(error):
+                    raise InputError(
+                        "SLURM is not configured on this host: name the cluster's slurm.conf in SLURM_CONF, or put it "
+                        "where SLURM looks for it, such as /etc/slurm/slurm.conf"
+                    ) from error
+                raise
         try:
             return Host(**json.loads(printed.splitlines()[-1]))
         except (ValueError, TypeError, IndexError) as error:
@@ -157,6 +182,13 @@ class Slurm:
         return DEFAULT_MAX_ARRAY - 1
 
 
+def check_configuration() -> None:
+    """Raise InputError if SLURM_CONF names no file that can be read: SLURM's commands would try for a minute."""
+    named = os.environ.get("SLURM_CONF")
+    if named and not (os.path.isfile(named) and os.access(named, os.R_OK)):
+        raise InputError(f"SLURM_CONF={named}: no file that can be read; name the slurm.conf of the cluster")
+
+
 def forget_hosts() -> None:
     """Ask a node anew before the next sweep: a job has run on one that is not as the one that was asked."""
     for path in internal_folder(main_root()).glob("slurm-host-*.txt"):
@@ -196,6 +228,7 @@ def _call(command: Sequence[str], text: str = "") -> str:
     except FileNotFoundError as error:
         raise InputError(f"hydra/launcher=slurm needs SLURM's commands: {command[0]} is not installed here") from error
     if done.returncode:
-        reason = one_line(done.stderr or done.stdout)[-LONGEST_REASON:] or f"exit code {done.returncode}"
+        said = re.sub(rf"^{re.escape(command[0])}: (error: )?", "", done.stderr or done.stdout, flags=re.MULTILINE)
+        reason = one_line(said)[-LONGEST_REASON:] or f"exit code {done.returncode}"
         raise RunError(f"{command[0]}: {reason}")
     return done.stdout
