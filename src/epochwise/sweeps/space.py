@@ -15,10 +15,9 @@ from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.compose import load, load_jobs
 from epochwise.config.schema import holds_whole_number, is_parameter, parameters
-from epochwise.sweeps.grid import differing, swept_overrides
+from epochwise.sweeps.grid import SEED_KEY, differing, swept_overrides
 from epochwise.sweeps.halving import RUNG_KEY
 
-SEED_KEY = "seed"
 MAX_VALUES = 1000  # of a list or range; an interval has as many as one likes
 SIGNIFICANT_DIGITS = 4  # of a number from an interval, so that names and tables can be read
 
