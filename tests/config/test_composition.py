@@ -33,8 +33,13 @@ REFUSED = {
     "train.decay_every=-1": "train.decay_every must be in 0…2147483647, got -1 (command line)",
     "train.decay_factor=0": "train.decay_factor must be above 0 and at most 1, got 0.0 (command line)",
     "train.cooldown_epochs=3": "train.cooldown_epochs must be in 0…2 (train.epochs), got 3 (command line)",
-    "train.patience=0": "train.patience must be null or in 1…2147483647, got 0 (command line)",
-    "train.patience=1.5": "configuration: train.patience must be a whole number, got '1.5'",
+    **{
+        f"train.patience={value}": f"train.patience must be null or a whole number of 1 or more, got {got}"
+        for value, got in {"0": 0, "-1": -1, "1.5": "'1.5'", "": "''", "abc": "'abc'", "[1]": "'[1]'"}.items()
+    },
+    "train.patience=2147483648": "train.patience must be null or at most 2147483647, got 2147483648",
+    "train.weight_decay=abc": "train.weight_decay must be null or a number of 0 or more, got 'abc'",
+    "train.weight_decay=": "train.weight_decay must be null or a number of 0 or more, got ''",
     "train={patience:2,cooldown_epochs:1}": "train.patience must be null with train.cooldown_epochs=1, whose",
     "trajectories.max_gb=-1": "trajectories.max_gb must be a number of 0 or more, got -1.0 (command line)",
     "train.threads=0": "train.threads must be in 1…1024, got 0 (command line)",
@@ -42,7 +47,8 @@ REFUSED = {
     "seed=-1": "seed must be in 0…2147483647, got -1 (command line)",
     "train.epoch=3": "command line: unknown key train.epoch; did you mean train.epochs?",
     "dropout=0.1": "command line: unknown key dropout; did you mean model.conv_dropout?",
-    "+train.foo=3": "command line: unknown key train.foo",
+    "+train.foo=3": "command line: unknown key train.foo; `epochwise run --help` lists the keys",
+    "foo=1": "command line: unknown key foo; `epochwise run --help` lists the keys",
     "experiment=sead": "command line: no preset experiment=sead; there is fast, quick, writeup",
     "experiment=seed": "command line: experiment=seed is now called experiment=writeup",
     "train.epochs": "not an override: train.epochs; write key=value",
@@ -94,6 +100,8 @@ def test_refused_with_one_line_that_says_what_would_be_right(project, override):
     ("old", "new", "says"),
     [
         ("epochs: 2", "epoch: 2", "params.yaml: unknown key train.epoch; did you mean train.epochs?"),
+        ("model:", "foo: 1\nmodel:", "params.yaml: unknown key foo; nothing reads it, so remove it"),
+        ("patience: null", "patience: 1.5", "params.yaml: train.patience must be null or a whole number of 1 or more"),
         ("epochs: 2", "epochs: two", "params.yaml: train.epochs must be a whole number, got 'two'"),
         ("epochs: 2", "epochs: 0", "train.epochs must be in 1…2147483647, got 0 (params.yaml)"),
         ("  epochs: 2", "", "configuration: lacks train.epochs; params.yaml gives every parameter a value"),

@@ -20,6 +20,7 @@ from epochwise.config.schema import OWN_PARAMETERS, is_parameter
 HYDRA_WORDS = ("true", "false", "null", "nan", "inf")  # Hydra reads these as values, not as text
 DIGITS = 12  # of the numbers that make a range
 MOST_VALUES = 100_000  # of a range; a sweep of more is a typing error
+KEYS = "`epochwise run --help` lists the keys"
 RENAMED_PRESETS = {"experiment=seed": "experiment=writeup"}
 
 
@@ -90,8 +91,11 @@ def refuse_unknown(typed: Iterable[str], known: Sequence[str], conf: Path) -> No
             raise InputError(f"command line: unknown key {key}{did_you_mean(key, [*known, *groups])}")
 
 
-def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known key that is nearest to `key`, by its whole or by its last word."""
+def did_you_mean(key: str, known: Iterable[str], others: str = KEYS) -> str:
+    """The end of an error message: the known key that is nearest to `key`, by its whole or by its last word.
+
+    If none is near, `others` says where all keys are.
+    """
     known = [name for name in known if name != key]  # a config group of that name takes other values
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     if not near:
@@ -99,7 +103,7 @@ def did_you_mean(key: str, known: Iterable[str]) -> str:
         near = [by_word[word] for word in difflib.get_close_matches(key.split(".")[-1], by_word, n=1, cutoff=0.6)]
     if not near and key.startswith("model.") and not key.startswith(OWN_PARAMETERS):
         near = [f"{OWN_PARAMETERS}.{key.removeprefix('model.')}"]
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else f"; {others}"
 
 
 def origin(key: str, typed: Iterable[str], conf: Path) -> str:
