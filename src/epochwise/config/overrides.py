@@ -21,6 +21,8 @@ HYDRA_WORDS = ("true", "false", "null", "nan", "inf")  # Hydra reads these as va
 DIGITS = 12  # of the numbers that make a range
 MOST_VALUES = 100_000  # of a range; a sweep of more is a typing error
 KEYS = "`epochwise run --help` lists the keys"
+QUOTED_OR_BRACKET = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|['"()\[\]{}]""")
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
 RENAMED_PRESETS = {"experiment=seed": "experiment=writeup"}
 
 
@@ -34,7 +36,29 @@ def _parse_one(override: str) -> Override:
     try:
         return OverridesParser.create().parse_override(override)
     except HydraException as error:
-        raise InputError(f"not an override: {override}; write key=value") from error
+        raise InputError(f"not an override: {override}; {_mistake(override, error)}") from error
+
+
+def _mistake(override: str, error: HydraException) -> str:
+    """Why Hydra cannot read an override: the likeliest of a user's mistakes, in one line."""
+    key, equals, value = override.partition("=")
+    if not equals or " " in key:
+        return "write key=value"
+    expected: list[str] = []  # the brackets that close those which are open
+    for found in QUOTED_OR_BRACKET.findall(value):
+        if found in BRACKETS:
+            expected.append(BRACKETS[found])
+        elif found in BRACKETS.values() and (not expected or expected.pop() != found):
+            return f"the bracket {found} closes none that is open"
+        elif found in "'\"":
+            return f"the quote {found} is not closed"
+    if expected:
+        return f"the closing bracket {expected[-1]} is missing"
+    if "while evaluating" in str(error):  # a function of Hydra's, such as range()
+        return one_line(error).partition("while evaluating ")[2]
+    if not all(part.strip() for part in value.split(",")):
+        return "a value is missing beside a comma"
+    return "a value with such characters is written in quotes within quotes: " + f""""{key}='…'\""""
 
 
 def written_out(override: str, conf: Path) -> str:
@@ -53,8 +77,9 @@ def written_out(override: str, conf: Path) -> str:
         return override
     if not values:
         presets = ", ".join(_presets(conf, parsed.key_or_group))
-        there_is = f"; there is {presets}" if presets else ""
-        raise InputError(f"command line: {override}: no value{there_is}")
+        met = f"the pattern meets none of {presets}" if presets else "glob() chooses presets, as in experiment=glob(*)"
+        problem = met if isinstance(swept, Glob) else "there is no value in this range"
+        raise InputError(f"command line: {override}: {problem}")
     if swept.__class__ is RangeSweep and swept.shuffle:
         return f"{override.partition('=')[0]}=shuffle({','.join(values)})"
     return f"{override.partition('=')[0]}={','.join(values)}"
