@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Sweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -34,9 +34,19 @@ def parse(typed: Iterable[str]) -> list[Override]:
 @functools.lru_cache(maxsize=4096)  # Hydra's parser takes some milliseconds, and the jobs of a grid repeat overrides
 def _parse_one(override: str) -> Override:
     try:
-        return OverridesParser.create().parse_override(override)
+        parsed = OverridesParser.create().parse_override(override)
     except HydraException as error:
         raise InputError(f"not an override: {override}; {_mistake(override, error)}") from error
+    if _holds_sweep(parsed.value()):
+        raise InputError(f"not an override: {override}; range() and the like stand alone, not among other values")
+    return parsed
+
+
+def _holds_sweep(value: Any) -> bool:  # noqa: ANN401  # whatever Hydra's parser gives
+    """Whether there is a sweep inside a list, a mapping or another sweep, which Hydra accepts and cannot expand."""
+    parts = value.list if isinstance(value, ChoiceSweep) else value.values() if isinstance(value, dict) else value
+    inside = list(parts) if isinstance(value, (ChoiceSweep, dict, list)) else []
+    return any(isinstance(part, (Sweep, Glob)) or _holds_sweep(part) for part in inside)
 
 
 def _mistake(override: str, error: HydraException) -> str:
@@ -69,8 +79,10 @@ def written_out(override: str, conf: Path) -> str:
     """
     parsed = _parse_one(override)
     swept: Any = parsed.value()
-    if isinstance(swept, RangeSweep) and not isinstance(swept.range(), range):
+    if isinstance(swept, RangeSweep):
         values = [repr(value) for value in _float_range(swept, override)]
+        if values and isinstance(swept.range(), range):
+            return override
     elif isinstance(swept, Glob):
         values = swept.filter(_presets(conf, parsed.key_or_group))
     else:
@@ -156,8 +168,11 @@ def _covers(key: str, keys: Iterable[str]) -> bool:
 def _float_range(swept: RangeSweep, override: str) -> Iterator[float]:
     """The numbers of a range, in decimal: start + step·i as long as they are before stop."""
     # What Hydra has computed with them before, for sort(), can have errors in the last of 17 digits.
-    start, stop, step = (Decimal(f"{number:.{DIGITS}g}") for number in (swept.start, swept.stop, swept.step))
-    if not step or not all(number.is_finite() for number in (start, stop, step)):
+    given = (swept.start, swept.stop, swept.step)
+    start, stop, step = (Decimal(one if isinstance(one, int) else f"{one:.{DIGITS}g}") for one in given)
+    if not start.is_finite() or not stop.is_finite():
+        raise InputError(f"command line: {override}: the ends of a range must be finite numbers")
+    if not step or not step.is_finite():
         raise InputError(f"command line: {override}: the step of a range must be a number other than 0")
     if (stop - start) / step > MOST_VALUES:
         raise InputError(f"command line: {override}: more than {MOST_VALUES} values")

@@ -161,6 +161,8 @@ def _values(override: Override) -> Iterator[str]:
     try:
         (written_out,) = overrides.parse([overrides.written_out(str(override.input_line), find_root() / "conf")])
         found = list(itertools.islice(written_out.sweep_string_iterator(), MAX_VALUES + 1))
+    except InputError:
+        raise
     except Exception as error:  # Hydra's, and Python's for a range that cannot be counted
         raise _refusal(override, one_line(error)) from error
     if not 0 < len(found) <= MAX_VALUES:
