@@ -126,3 +126,22 @@ def test_a_wrong_condition_is_refused(wrong):
         runs((wrong,), "-started", None, "table")
     with pytest.raises(InputError, match="--sort"):
         runs((), "val_acc", None, "table")
+
+
+@pytest.mark.parametrize(
+    "condition, sort, says",
+    [
+        (
+            "foo=1",
+            "name",
+            "foo=1: unknown key foo; there is run, name, status, .*, published, and the keys of params.yaml",
+        ),
+        ("epoch=1", "name", "epoch=1: unknown key epoch; did you mean epochs\\?"),
+        ("tracking.enabled=true", "name", "unknown key tracking.enabled; there is run, .*, such as train.epochs$"),
+        ("epochs=1", "nope", "--sort nope: unknown key nope; there is run, name, status, .*, sweep, published$"),
+        ("epochs=1", "-val_acc", "--sort -val_acc: unknown key val_acc; did you mean val_accuracy\\?"),
+    ],
+)
+def test_what_is_asked_for_instead_of_an_unknown_key(condition, sort, says):
+    with pytest.raises(InputError, match=says):
+        runs((condition,), sort, None, "table")

@@ -1,5 +1,7 @@
 """Ranges of decimal numbers and globs are written out as a person would write them."""
 
+import re
+
 import pytest
 
 from epochwise.common.errors import InputError
@@ -31,7 +33,16 @@ def test_a_range_of_decimal_numbers(project, sweep, values):
     assert written_out(f"{KEY}={sweep}", project.path / "conf") == f"{KEY}={values}"
 
 
-@pytest.mark.parametrize("override", [f"{KEY}=0.1,0.2", "train.epochs=range(1,4)", f"{KEY}=0.30000000000000004", "a=b"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"{KEY}=0.1,0.2",
+        "train.epochs=range(1,4)",
+        "seed=range(10000000000000,10000000000002)",
+        f"{KEY}=0.30000000000000004",
+        "a=b",
+    ],
+)
 def test_all_else_stays_as_it_was_typed(project, override):
     assert written_out(override, project.path / "conf") == override
 
@@ -40,17 +51,33 @@ def test_all_else_stays_as_it_was_typed(project, override):
     "override, problem",
     [
         (f"{KEY}=range(0.1,0.4,0.0)", "the step of a range must be a number other than 0"),
-        (f"{KEY}=range(0.4,0.1,0.1)", "no value"),
+        (f"{KEY}=range(0.4,0.1,0.1)", "there is no value in this range"),
         (f"{KEY}=range(0.0,1e9,0.001)", "more than 100000 values"),
-        (f"{KEY}=glob(*)", "no value"),
-        ("experiment=glob(nope*)", "no value; there is fast, quick, writeup"),
+        (f"{KEY}=range(0,inf)", "the ends of a range must be finite numbers"),
+        ("train.epochs=range(4,1)", "there is no value in this range"),
+        ("train.epochs=range(1,4,0)", "the step of a range must be a number other than 0"),
+        ("train.epochs=range(1,1000000000)", "more than 100000 values"),
+        (f"{KEY}=glob(*)", "glob() chooses presets, as in experiment=glob(*)"),
+        ("experiment=glob(nope*)", "the pattern meets none of fast, quick, writeup"),
+        ("experiment=glob(*,exclude=*)", "the pattern meets none of fast, quick, writeup"),
     ],
 )
 def test_a_sweep_over_nothing_or_without_end_is_refused(project, override, problem):
-    with pytest.raises(InputError, match=f"^command line: .*{problem}"):
+    with pytest.raises(InputError, match=f"^command line: .*{re.escape(problem)}"):
         written_out(override, project.path / "conf")
     done = project.cli("run", "-m", override)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and problem in done.stderr
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["range(1,3),7", "1,choice(2,3)", "1,interval(2,3)", "[range(1,3)]", "{a:[choice(1,2)]}", "glob(*),a"],
+)
+def test_a_sweep_inside_other_values_is_refused(project, value):
+    """Hydra's parser takes them, and its sweeper ends in an error of OmegaConf's."""
+    done = project.cli("run", "-m", f"train.epochs={value}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"train.epochs={value}; range() and the like stand alone, not among other values" in done.stderr
 
 
 @pytest.mark.parametrize(

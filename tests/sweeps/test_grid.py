@@ -16,11 +16,27 @@ from epochwise.sweeps.grid import grid_jobs, make_points, point_names, varied_pa
     "typed, message",
     [
         ("tracking.experiment=a,b", "tracking.experiment cannot be swept, for it changes no result"),
-        ("tracking=mlflow,off", "tracking cannot be swept"),
-        ("+sweep=grid,epochs", "sweep cannot be swept"),
-        ("hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs cannot be swept"),
+        ("tracking=mlflow,off", "tracking cannot be swept; of the folders in conf/ only experiment can"),
+        ("+sweep=grid,epochs", "sweep cannot be swept; of the folders in conf/ only experiment can"),
+        (
+            "hydra.launcher.n_jobs=1,2",
+            "hydra.launcher.n_jobs cannot be swept, for it has one value for the whole sweep",
+        ),
+        ("hydra.sweeper.eta=2,3", "hydra.sweeper.eta cannot be swept, for it has one value for the whole sweep"),
+        ("hydra/sweeper=grid,halving", "hydra/sweeper cannot be swept, for it has one value for the whole sweep"),
         ("hydra.sweep.subdir=here", "hydra.sweep.subdir is the job's number"),
-        ("train.epochs=interval(1,2)", "not a grid of values"),
+        (
+            "train.epochs=interval(1,2)",
+            "train.epochs=interval(1,2): train.epochs needs values, such as train.epochs=1,3,9",
+        ),
+        (
+            "model.dense_dropout=interval(0,0.5)",
+            "model.dense_dropout=interval(0,0.5): values are drawn from an interval",
+        ),
+        (
+            "train.learning_rate=tag(log,interval(1e-4,1))",
+            "with hydra/sweeper=random or tpe; all other sweeps need a list",
+        ),
         ("train.epochs=shuffle(range(1,60))", "shuffle() gives other jobs each time"),
         ("train.epoch=1,2", "unknown key train.epoch; did you mean train.epochs?"),
         ("hydra.sweep.dir=outputs/here", "hydra.sweep.dir=outputs/here: must lie in multirun/"),
@@ -31,6 +47,15 @@ def test_what_cannot_be_swept_is_refused_and_leaves_nothing(project, typed, mess
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr and done.stderr.startswith("error: ")
     assert not (project.path / "multirun").exists()
+
+
+def test_halving_says_where_intervals_are_drawn_from(project):
+    done = project.cli(
+        "run", "-m", "hydra/sweeper=halving", "train.epochs=1,2", "model.dense_dropout=interval(0.1,0.5)"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "model.dense_dropout=interval(0.1,0.5): values are drawn" in done.stderr
+    assert "hydra/sweeper=random or tpe" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_help_and_info_run_nothing(project):

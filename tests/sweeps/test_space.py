@@ -1,8 +1,13 @@
 """Ranges in Hydra's syntax: what is drawn from them, and which are refused in one line."""
 
+import itertools
+import math
+
 import pytest
 
-from epochwise.config.compose import hydra_settings
+from epochwise.common.errors import InputError
+from epochwise.config.compose import hydra_settings, load_jobs
+from epochwise.sweeps.samplers import Draws, SampledProposer
 from epochwise.sweeps.space import Space, read_space
 
 TPE = ("hydra/sweeper=tpe",)
@@ -36,9 +41,49 @@ def test_what_is_drawn_is_typed_in_four_digits_within_the_range(project):
     assert dropout.text(0.79999) == "0.79999", "rounded it would be outside"
     assert dropout.text(0.8) == "0.7999999999999999", "the sampler may draw the limit itself"
     (units,) = space("model.dense_units=interval(15.5,20.2)").ranges
-    assert (units.extremes, units.text(17)) == (["16", "20"], "17")
+    assert (units.extremes, units.text(17)) == (["16", "17", "20"], "17")
     (batch,) = space("train.batch_size=range(32,129,32)").ranges
     assert batch.text(2) == "96"
+
+
+BOUNDS = (  # intervals that are all that their keys allow, or end where four digits do not
+    *("model.dense_dropout=interval(0.0,1.0)", "train.augment.zoom=interval(0.99993,1.0)"),
+    *(
+        "train.beta_1=interval(0.9,1)",
+        "train.augment.shift=interval(0.12344,0.5)",
+        "train.decay_factor=interval(1e-9,1)",
+    ),
+    *("train.learning_rate=tag(log,interval(1.23456e-7,1.23457))", "train.epsilon=tag(log,interval(3.00004e-8,1e-3))"),
+    *("model.dense_units=tag(log,interval(1,300))", "prepare.image_size=interval(2,9)"),
+)
+
+
+def test_whatever_is_drawn_is_within_the_bounds_of_its_key(project):
+    """Also where a sampler draws an end, the number next to it, or one that four digits would round to an end."""
+    for one in space(*BOUNDS).ranges:
+        ends = [one.low, math.nextafter(one.low, -1), math.nextafter(one.low, 2), one.high, math.nextafter(one.high, 0)]
+        close = [one.high - (one.high - one.low) * 10.0**-digits for digits in range(1, 17)]
+        texts = {one.text(drawn) for drawn in (*([one.low, one.high] if one.whole else [*ends, *close]),)}
+        assert all(one.low <= float(text) <= one.high for text in texts)
+        assert one.whole or all(float(text) < one.high for text in texts), "the upper end is never drawn"
+        load_jobs([[f"{one.key}={text}"] for text in texts])  # raises InputError for a value that is not allowed
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_no_sampler_draws_a_value_beyond_the_bounds(project, sampler):
+    narrow = ("model.dense_dropout=interval(0.99994,1.0)", "train.beta_1=interval(0.0,1.0)", *BOUNDS[5:])
+    found = space(*narrow)
+    study = SampledProposer(found, Draws(sampler, 1, 1, 0))
+    drawn = [found.jobs(study.study.ask(study.distributions).params) for _ in range(60)]
+    load_jobs(list(itertools.chain(*drawn)))
+
+
+def test_a_range_is_checked_on_the_rungs_that_are_typed(project):
+    """params.yaml has train.epochs: 2."""
+    assert space("train.epochs=4,8", "train.cooldown_epochs=interval(0,4)").ranges[0].high == 4
+    assert space("train.epochs=4,8", "train.cooldown_epochs=3", "model.dense_dropout=0.1,0.2").rungs == [4, 8]
+    with pytest.raises(InputError, match=r"train.cooldown_epochs=interval\(0,4\): .*must be in 0…1 .*, got 4"):
+        space("train.epochs=1,8", "train.cooldown_epochs=interval(0,4)")
 
 
 def test_a_setting_has_a_job_on_each_rung_with_each_seed(project):
@@ -62,15 +107,26 @@ def test_without_rungs_runs_are_as_long_as_params_yaml_says(project):
         ("model.dense_dropout=interval(0.2,0.2)", "an interval goes from a number up to a larger one"),
         ("model.dense_dropout=interval(0.0,1.5)", "model.dense_dropout must be in [0, 1), got 1.4999999999999998"),
         ("model.dense_dropout=interval(-0.5,0.5)", "model.dense_dropout must be in [0, 1), got -0.5"),
+        ("model.dense_dropout=interval(-1,0.5)", "model.dense_dropout must be in [0, 1), got -1.0"),
+        ("model.dense_dropout=range(0,9)", "model.dense_dropout must be in [0, 1), got 1"),
+        ("model.dense_dropout=range(0.5,1.3,0.25)", "model.dense_dropout must be in [0, 1), got 1.0"),
+        ("model.dense_dropout=choice(0.1,1,0.2)", "model.dense_dropout must be in [0, 1), got 1"),
+        ("model.dense_units=interval(0,9)", "model.dense_units must be 1 or more, got 0"),
+        ("prepare.image_size=interval(0,28)", "prepare.image_size must be 0, or in 2…4096, got 1"),
+        ("prepare.image_size=range(3,-1,-1)", "prepare.image_size must be 0, or in 2…4096, got 1"),
         ("model.dense_dropout=interval(0,inf)", "an interval goes from a number up to a larger one"),
         ("train.learning_rate=tag(log,interval(0,1))", "a logarithmic interval starts above 0"),
         ("train.learning_rate=tag(loguniform,interval(1,2))", "the only tag is log, got loguniform"),
         ("train.learning_rate=tag(log,choice(1,2))", "tags are for intervals"),
         ("model.dense_units=interval(16.2,16.8)", "there is no whole number in it, and model.dense_units is one"),
         ("model.dense_units=choice(16,many)", "many"),
-        ("model.dense_units=range(16,16)", "must have 1 to 1000 values"),
+        (
+            "model.dense_units=range(16,16)",
+            "command line: model.dense_units=range(16,16): there is no value in this range",
+        ),
         ("model.dense_units=range(1,5,0)", "command line: model.dense_units=range(1,5,0): "),
-        ("model.dense_units=range(1,1000000000)", "must have 1 to 1000 values; an interval has more"),
+        ("model.dense_units=range(1,1002)", "must have 1 to 1000 values; an interval has more"),
+        ("model.dense_units=range(1,1000000000)", "more than 100000 values"),
         ("model.dense_units=shuffle(range(1,5))", "shuffle() gives another order each time"),
         ("model.dens_units=interval(16,32)", "unknown key model.dens_units; did you mean model.dense_units?"),
         ("model.filters=interval(1,2)", "model.filters"),

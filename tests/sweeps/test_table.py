@@ -62,6 +62,16 @@ def test_shared_epochs_cost_once(leaderboard):
     assert footer(without_reuse)[1] == "the runs consist of 12 epochs, 120 s of training"
 
 
+def test_epochs_of_which_none_are_in_common_are_said_once(tmp_path):
+    """Each of these runs has a trajectory of its own."""
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0), point(1, seed=1))
+    for job in (0, 1):
+        finish(sweep.folder / str(job), job, 0.9, 0.9, epochs=job + 1)
+    own = replace(make_leaderboard(tmp_path, sweep), sweep=replace(sweep, reuse=True))
+    (said,) = (line for line in footer(own) if "consist of" in line)
+    assert said.startswith("the runs consist of 3 epochs, ") and "common" not in said
+
+
 def test_without_runs_there_is_no_row(tmp_path, capsys):
     leaderboard = make_leaderboard(tmp_path, make_sweep(tmp_path, ["seed"], point(0, seed=0)))
     assert as_text(leaderboard, "csv") == "rank\n"

@@ -29,6 +29,8 @@ COLUMNS = ("run", "name", "status", "started", "epochs", *MEASURED, "directory",
 SHOWN = ("run", "name", "status", "started", "val_accuracy", "test_accuracy", "published", "directory")  # in the table
 DISPENSABLE = ("published", "directory", "started", "test_accuracy", "name")  # a narrow terminal lacks the first
 TO_THE_LEFT = ("run", "name", "status", "directory", "published")
+SORT_KEYS = f"there is {', '.join(COLUMNS)}"
+KEYS = f"{SORT_KEYS}, and the keys of params.yaml, such as train.epochs"
 NUMBERS = ("epochs", *MEASURED)  # columns
 IDS = ("run", "sweep")  # columns
 STATUSES = (FINISHED, RUNNING, FAILED, KILLED)
@@ -55,7 +57,7 @@ class Condition:
             raise InputError(f"{text}: not a condition; type one as status=FINISHED, train.epochs=12 or 'val_loss<0.1'")
         key, comparison, value = parts.groups()
         if key == OWN_PARAMETERS or not (key in COLUMNS or is_parameter(key)):
-            raise InputError(f"{text}: {unknown_key(key, (*COLUMNS, *parameter_keys()))}")
+            raise InputError(f"{text}: {unknown_key(key, (*COLUMNS, *parameter_keys()), KEYS)}")
         if key == "status" and value not in STATUSES:
             raise InputError(f"{text}: a status is one of {', '.join(STATUSES)}")
         if key not in COLUMNS:
@@ -87,7 +89,7 @@ def runs(conditions: Sequence[str], sort: str, limit: int | None, form: str) -> 
     """
     wanted, column = [Condition.parse(text) for text in conditions], sort.removeprefix("-")
     if column not in COLUMNS:
-        raise InputError(f"--sort {sort}: {unknown_key(column, COLUMNS)}")
+        raise InputError(f"--sort {sort}: {unknown_key(column, COLUMNS, SORT_KEYS)}")
     found = [row for row in _rows(wanted) if all(condition.is_met_by(row[condition.key]) for condition in wanted)]
     with_value = [row for row in found if row[column] not in (None, "")]
     with_value.sort(key=lambda row: _order(row[column]), reverse=sort != column)

@@ -9,7 +9,10 @@ Exception
 
 
 class InputError(Exception):
-    """What the user gave is refused. The message is one line: what is wrong, where, and what would be right."""
+    """What the user gave is refused. The message is one line: what is wrong, where, and what would be right.
+
+    Of a sweep it has such a line for each job that is wrong.
+    """
 
 
 class RunError(Exception):

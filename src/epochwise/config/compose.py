@@ -22,16 +22,17 @@ from omegaconf import DictConfig, OmegaConf
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
-from epochwise.config.limits import check_values, unknown_key
+from epochwise.config.limits import NULL_OR_NUMBER, check_values, unknown_key
 from epochwise.config.params_file import read_params
 from epochwise.config.schema import all_keys, is_parameter, leaf_keys, open_schema, parameter_keys, parameters
 
+NUMBER = {"Integer": "a whole number", "Float": "a number"}  # OmegaConf's types
 # Messages of OmegaConf and Hydra that speak of their own types, and in plain words what they say of the key and of what
 # the pattern has found. Other messages stay as they are.
 PLAIN: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
     (
         re.compile(r"^Value (.*) of type '\w+' could not be converted to (Integer|Float)$"),
-        lambda key, value, kind: f"{key} must be a {'whole ' * (kind == 'Integer')}number, got {value}",
+        lambda key, value, kind: f"{key} must be {NULL_OR_NUMBER.get(key, NUMBER[kind])}, got {value}",
     ),
     (
         re.compile(r"^Value (.*) is not a valid bool \(type \w+\)$"),
@@ -127,7 +128,7 @@ def _register(root: Path, content: str) -> None:
     params = read_params()
     for key in leaf_keys(params):
         if not is_parameter(key):
-            raise InputError(f"params.yaml: {unknown_key(key, parameter_keys())}")
+            raise InputError(f"params.yaml: {unknown_key(key, parameter_keys(), 'nothing reads it, so remove it')}")
     store = ConfigStore.instance()
     store.store("schema", open_schema())
     store.store("params", params, provider="params.yaml")

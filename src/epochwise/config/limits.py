@@ -13,7 +13,11 @@ from epochwise.config.schema import NETWORK, OWN_PARAMETERS, PATIENCE, WRITEUP, 
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adamw", "sgd")
-NULLABLE = ("train.weight_decay", PATIENCE, "trajectories.store")  # keys that may be null
+NULL_OR_NUMBER = {
+    PATIENCE: "null or a whole number of 1 or more",
+    "train.weight_decay": "null or a number of 0 or more",
+}
+NULLABLE = (*NULL_OR_NUMBER, "trajectories.store")  # keys that may be null
 OWN_NETWORK = re.compile(r"[^:]+\.py:[^\W\d]\w*")  # FILE.py:FUNCTION
 INT32_MAX = 2**31 - 1  # TensorFlow's stateless random ops take int32 seeds
 MAX_SIDE = 4096  # pixels; ten such images in colour take half a gigabyte
@@ -41,12 +45,12 @@ def check_values(cfg: DictConfig, typed: Sequence[str] = ()) -> None:
             raise InputError(f"{key} must be {limit}, got {OmegaConf.select(cfg, key)!r} ({origin})")
 
 
-def unknown_key(key: str, known: Sequence[str]) -> str:
-    """What is wrong with a key that is not `known`."""
+def unknown_key(key: str, known: Sequence[str], others: str = overrides.KEYS) -> str:
+    """What is wrong with a key that is not `known`; see `overrides.did_you_mean`."""
     inside = [other for other in known if other.startswith(f"{key}.")]
     if inside:
         return f"{key} must be a mapping, with {', '.join(inside)}"
-    return f"unknown key {key}{overrides.did_you_mean(key, known)}"
+    return f"unknown key {key}{overrides.did_you_mean(key, known, others)}"
 
 
 def check_network(cfg: DictConfig, image_shape: Sequence[int]) -> None:
@@ -93,7 +97,8 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "train.decay_every", 0 <= train.decay_every <= INT32_MAX, f"in 0…{INT32_MAX}"
     yield "train.decay_factor", 0 < train.decay_factor <= 1, "above 0 and at most 1"
     yield "train.cooldown_epochs", 0 <= train.cooldown_epochs <= train.epochs, f"in 0…{train.epochs} (train.epochs)"
-    yield PATIENCE, train.patience is None or 1 <= train.patience <= INT32_MAX, f"null or in 1…{INT32_MAX}"
+    yield PATIENCE, train.patience is None or train.patience >= 1, NULL_OR_NUMBER[PATIENCE]
+    yield PATIENCE, train.patience is None or train.patience <= INT32_MAX, f"null or at most {INT32_MAX}"
     at_its_end = f"null with train.cooldown_epochs={train.cooldown_epochs}, whose rates depend on where the run ends"
     yield PATIENCE, train.patience is None or not train.cooldown_epochs, at_its_end
     yield "train.optimizer", train.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)
@@ -117,7 +122,8 @@ def _optimizer_limits(train: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield "train.momentum", 0 <= train.momentum < 1, "in [0, 1)"
     yield "train.momentum", optimizer == "sgd" or not train.momentum, f"0 {by}, which has none"
     yield "train.nesterov", not train.nesterov or train.momentum > 0, "false without train.momentum"
-    yield "train.weight_decay", decay is None or 0 <= decay < math.inf, "null or a number of 0 or more"
+    allowed = decay is None or 0 <= decay < math.inf
+    yield "train.weight_decay", allowed, NULL_OR_NUMBER["train.weight_decay"]
     yield "train.weight_decay", optimizer != "adam" or not decay, f"0 {by}; adamw is Adam with weight decay"
     yield "train.weight_decay", optimizer != "adamw" or decay != 0, f"above 0 {by}; adam is AdamW without weight decay"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Sweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +22,9 @@ HYDRA_WORDS = ("true", "false", "null", "nan", "inf")  # Hydra reads these as va
 DIGITS = 12  # of the numbers that make a range
 MOST_VALUES = 100_000  # of a range; a sweep of more is a typing error
 MAPPINGS = ("params", "resources", "sbatch")  # keys of launchers and sweepers with names that are not known here
+KEYS = "`epochwise run --help` lists the keys"
+QUOTED_OR_BRACKET = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|['"()\[\]{}]""")
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
 RENAMED_PRESETS = {"experiment=seed": "experiment=writeup"}
 
 
@@ -33,9 +36,41 @@ def parse(typed: Iterable[str]) -> list[Override]:
 @functools.lru_cache(maxsize=4096)  # Hydra's parser takes some milliseconds, and the jobs of a grid repeat overrides
 def _parse_one(override: str) -> Override:
     try:
-        return OverridesParser.create().parse_override(override)
+        parsed = OverridesParser.create().parse_override(override)
     except HydraException as error:
-        raise InputError(f"not an override: {override}; write key=value") from error
+        raise InputError(f"not an override: {override}; {_mistake(override, error)}") from error
+    if _holds_sweep(parsed.value()):
+        raise InputError(f"not an override: {override}; range() and the like stand alone, not among other values")
+    return parsed
+
+
+def _holds_sweep(value: Any) -> bool:  # noqa: ANN401  # whatever Hydra's parser gives
+    """Whether there is a sweep inside a list, a mapping or another sweep, which Hydra accepts and cannot expand."""
+    parts = value.list if isinstance(value, ChoiceSweep) else value.values() if isinstance(value, dict) else value
+    inside = list(parts) if isinstance(value, (ChoiceSweep, dict, list)) else []
+    return any(isinstance(part, (Sweep, Glob)) or _holds_sweep(part) for part in inside)
+
+
+def _mistake(override: str, error: HydraException) -> str:
+    """Why Hydra cannot read an override: the likeliest of a user's mistakes, in one line."""
+    key, equals, value = override.partition("=")
+    if not equals or " " in key:
+        return "write key=value"
+    expected: list[str] = []  # the brackets that close those which are open
+    for found in QUOTED_OR_BRACKET.findall(value):
+        if found in BRACKETS:
+            expected.append(BRACKETS[found])
+        elif found in BRACKETS.values() and (not expected or expected.pop() != found):
+            return f"the bracket {found} closes none that is open"
+        elif found in "'\"":
+            return f"the quote {found} is not closed"
+    if expected:
+        return f"the closing bracket {expected[-1]} is missing"
+    if "while evaluating" in str(error):  # a function of Hydra's, such as range()
+        return one_line(error).partition("while evaluating ")[2]
+    if not all(part.strip() for part in value.split(",")):
+        return "a value is missing beside a comma"
+    return "a value with such characters is written in quotes within quotes: " + f""""{key}='…'\""""
 
 
 def written_out(override: str, conf: Path) -> str:
@@ -46,16 +81,19 @@ def written_out(override: str, conf: Path) -> str:
     """
     parsed = _parse_one(override)
     swept: Any = parsed.value()
-    if isinstance(swept, RangeSweep) and not isinstance(swept.range(), range):
+    if isinstance(swept, RangeSweep):
         values = [repr(value) for value in _float_range(swept, override)]
+        if values and isinstance(swept.range(), range):
+            return override
     elif isinstance(swept, Glob):
         values = swept.filter(_presets(conf, parsed.key_or_group))
     else:
         return override
     if not values:
         presets = ", ".join(_presets(conf, parsed.key_or_group))
-        there_is = f"; there is {presets}" if presets else ""
-        raise InputError(f"command line: {override}: no value{there_is}")
+        met = f"the pattern meets none of {presets}" if presets else "glob() chooses presets, as in experiment=glob(*)"
+        problem = met if isinstance(swept, Glob) else "there is no value in this range"
+        raise InputError(f"command line: {override}: {problem}")
     if swept.__class__ is RangeSweep and swept.shuffle:
         return f"{override.partition('=')[0]}=shuffle({','.join(values)})"
     return f"{override.partition('=')[0]}={','.join(values)}"
@@ -120,8 +158,11 @@ def refuse_unknown_settings(typed: Iterable[str], settings: DictConfig, conf: Pa
                 raise InputError(f"command line: unknown key {key}{did_you_mean(key, known)}")
 
 
-def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known key that is nearest to `key`, by its whole or by its last word."""
+def did_you_mean(key: str, known: Iterable[str], others: str = KEYS) -> str:
+    """The end of an error message: the known key that is nearest to `key`, by its whole or by its last word.
+
+    If none is near, `others` says where all keys are.
+    """
     known = [name for name in known if name != key]  # a config group of that name takes other values
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     if not near:
@@ -129,7 +170,7 @@ def did_you_mean(key: str, known: Iterable[str]) -> str:
         near = [by_word[word] for word in difflib.get_close_matches(key.split(".")[-1], by_word, n=1, cutoff=0.6)]
     if not near and key.startswith("model.") and not key.startswith(OWN_PARAMETERS):
         near = [f"{OWN_PARAMETERS}.{key.removeprefix('model.')}"]
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else f"; {others}"
 
 
 def origin(key: str, typed: Iterable[str], conf: Path) -> str:
@@ -157,8 +198,11 @@ def _covers(key: str, keys: Iterable[str]) -> bool:
 def _float_range(swept: RangeSweep, override: str) -> Iterator[float]:
     """The numbers of a range, in decimal: start + step·i as long as they are before stop."""
     # What Hydra has computed with them before, for sort(), can have errors in the last of 17 digits.
-    start, stop, step = (Decimal(f"{number:.{DIGITS}g}") for number in (swept.start, swept.stop, swept.step))
-    if not step or not all(number.is_finite() for number in (start, stop, step)):
+    given = (swept.start, swept.stop, swept.step)
+    start, stop, step = (Decimal(one if isinstance(one, int) else f"{one:.{DIGITS}g}") for one in given)
+    if not start.is_finite() or not stop.is_finite():
+        raise InputError(f"command line: {override}: the ends of a range must be finite numbers")
+    if not step or not step.is_finite():
         raise InputError(f"command line: {override}: the step of a range must be a number other than 0")
     if (stop - start) / step > MOST_VALUES:
         raise InputError(f"command line: {override}: more than {MOST_VALUES} values")

@@ -18,14 +18,15 @@ MAX_NAMED = 5  # runs in a message
 def find_run(run_id: str) -> RunDirectory | None:
     """The directory of the run with this id, or None. An id may be shortened to a start that no other run has.
 
-    The pipeline's run is the one of the model in models/, whatever run.json beside it says. Then that is mended.
+    A whole token finds its run, too; the start of one does not, for users are shown MLflow's id where there is one. The
+    pipeline's run is the one of the model in models/, whatever run.json beside it says. Then that is mended.
     Raises InputError if several runs have ids with this start.
     """
     started: dict[str, tuple[RunDirectory, RunRecord]] = {}  # by the whole id, the latest run first
     for run, record in _records():
         if run_id in (record.run_id, record.token) and run_id and _is_in_place(run, record):
             return run
-        if SHORTENED.fullmatch(run_id) and (record.run_id.startswith(run_id) or record.token.startswith(run_id)):
+        if SHORTENED.fullmatch(run_id) and record.run_id.startswith(run_id):
             started.setdefault(record.run_id, (run, record))
     if len(started) > 1:
         named = ", ".join(f"{key} ({record.name})" for key, (_, record) in [*started.items()][:MAX_NAMED])

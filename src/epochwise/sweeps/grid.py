@@ -14,19 +14,35 @@ from epochwise.config.schema import parameters, run_setting_keys
 from epochwise.pipeline.datasets import check_data, describe_changes, prepared_for
 from epochwise.pipeline.own_networks import check_builds
 from epochwise.pipeline.recorded_run import run_name
+from epochwise.sweeps.halving import RUNG_KEY
 from epochwise.sweeps.record import Point
 from epochwise.tracking.address import check_address
 from epochwise.trajectory.identity import fingerprint
+
+SEED_KEY = "seed"
 
 
 def grid_jobs(typed: Sequence[str], settings: DictConfig) -> list[list[str]]:
     """The overrides of each job, in Hydra's order. Raises InputError for what cannot be swept."""
     conf = find_root() / "conf"
-    task = [overrides.written_out(override, conf) for override in swept_overrides(typed, settings)]
+    swept = swept_overrides(typed, settings)
+    _refuse_intervals(swept)
+    task = [overrides.written_out(override, conf) for override in swept]
     jobs = overrides.grid(task)
     if jobs != overrides.grid(task):
         raise InputError("command line: shuffle() gives other jobs each time, so none could be found again")
     return jobs
+
+
+def _refuse_intervals(swept: Sequence[str]) -> None:
+    """Raise InputError for a range that only a sampler draws from, or that not even a sampler does."""
+    for override in overrides.parse(swept):
+        key = override.key_or_group
+        if override.is_interval_sweep():
+            values = f"{key} needs values, such as {key}=1,3,9"
+            drawn = "values are drawn from an interval with hydra/sweeper=random or tpe; all other sweeps need a list"
+            right = values if key in (RUNG_KEY, SEED_KEY) else drawn
+            raise InputError(f"command line: {override.input_line}: {right}")
 
 
 def swept_overrides(typed: Sequence[str], settings: DictConfig) -> list[str]:
@@ -40,9 +56,13 @@ def swept_overrides(typed: Sequence[str], settings: DictConfig) -> list[str]:
     for override in overrides.parse([*preset, *typed]):
         key = override.key_or_group
         of_hydra = key.startswith(("hydra.", "hydra/"))
-        other_group = key != "experiment" and (conf / key).is_dir()
-        if override.is_sweep_override() and (of_hydra or other_group or key in changes_no_result):
-            raise InputError(f"command line: {key} cannot be swept, for it changes no result")
+        if override.is_sweep_override():
+            if of_hydra:
+                raise InputError(f"command line: {key} cannot be swept, for it has one value for the whole sweep")
+            if key in changes_no_result:
+                raise InputError(f"command line: {key} cannot be swept, for it changes no result")
+            if key != "experiment" and (conf / key).is_dir():
+                raise InputError(f"command line: {key} cannot be swept; of the folders in conf/ only experiment can")
         if key == "hydra.sweep.subdir":
             raise InputError("command line: hydra.sweep.subdir is the job's number; name another hydra.sweep.dir")
         if not of_hydra:

@@ -15,10 +15,9 @@ from epochwise.common.paths import find_root
 from epochwise.config import overrides
 from epochwise.config.compose import load, load_jobs
 from epochwise.config.schema import holds_whole_number, is_parameter, parameters
-from epochwise.sweeps.grid import differing, swept_overrides
+from epochwise.sweeps.grid import SEED_KEY, differing, swept_overrides
 from epochwise.sweeps.halving import RUNG_KEY
 
-SEED_KEY = "seed"
 MAX_VALUES = 1000  # of a list or range; an interval has as many as one likes
 SIGNIFICANT_DIGITS = 4  # of a number from an interval, so that names and tables can be read
 
@@ -37,11 +36,11 @@ class Range:
 
     @property
     def extremes(self) -> list[str]:
-        """The values that show whether all of them are allowed: every limit of a number is an interval."""
+        """The values that show whether all of them are allowed: what limits a number is an interval, or 0 and one."""
         if self.values:
-            return list(dict.fromkeys([self.values[0], self.values[-1]] if self.ordered else self.values))
-        highest = self.high if self.whole else self._below_high
-        return [repr(self.low), repr(highest)]
+            return list(dict.fromkeys((*self.values[:2], *self.values[-2:]) if self.ordered else self.values))
+        found = [self.low, min(self.low + 1, self.high), self.high] if self.whole else [self.low, self._below_high]
+        return [repr(number) for number in dict.fromkeys(found)]
 
     def text(self, drawn: Any) -> str:  # noqa: ANN401  # what Optuna has drawn: a number, or the place of a value
         """The value that was drawn, as it is typed."""
@@ -50,8 +49,10 @@ class Range:
         if self.whole:
             return str(int(drawn))
         rounded = float(f"{drawn:.{SIGNIFICANT_DIGITS}g}")
-        # Optuna's intervals include the upper limit, which a parameter may not have.
-        return repr(rounded if self.low <= rounded < self.high else min(float(drawn), self._below_high))
+        # Optuna's intervals include the upper limit, which a parameter may not have, and the logarithm of the lower one
+        # may be that of a number just below it.
+        within = rounded if self.low <= rounded < self.high else min(max(float(drawn), self.low), self._below_high)
+        return repr(within)
 
     @property
     def _below_high(self) -> float:
@@ -91,15 +92,15 @@ def read_space(typed: Sequence[str], settings: DictConfig) -> Space:
     given = {override.key_or_group: override for override in overrides.parse(swept_overrides(typed, settings))}
     swept = {key: override for key, override in given.items() if override.is_sweep_override()}
     fixed = [str(override.input_line) for key, override in given.items() if key not in swept]
-    base = load(fixed)
     rungs = sorted({_whole(text, swept[RUNG_KEY]) for text in _values(swept[RUNG_KEY])}) if RUNG_KEY in swept else []
     seeds = [f"{SEED_KEY}={text}" for text in _values(swept[SEED_KEY])] if SEED_KEY in swept else []
     ranges = [_range(override) for key, override in swept.items() if key not in (RUNG_KEY, SEED_KEY)]
     if not ranges:
         raise InputError("a search needs a range to draw from, such as model.dense_dropout=interval(0.0,0.8)")
-    checked = [*seeds, *(f"{RUNG_KEY}={epochs}" for epochs in rungs)]
-    checked += [f"{one.key}={text}" for one in ranges for text in one.extremes]
-    _check(fixed, checked, swept)
+    on_rungs = [f"{RUNG_KEY}={epochs}" for epochs in rungs]
+    base = load([*fixed, *on_rungs[-1:]])
+    _check(fixed, [*on_rungs, *seeds], swept)
+    _check([*fixed, *on_rungs[:1]], [f"{one.key}={text}" for one in ranges for text in one.extremes], swept)
     return Space(fixed, ranges, rungs or [base.train.epochs], seeds)
 
 
@@ -160,6 +161,8 @@ def _values(override: Override) -> Iterator[str]:
     try:
         (written_out,) = overrides.parse([overrides.written_out(str(override.input_line), find_root() / "conf")])
         found = list(itertools.islice(written_out.sweep_string_iterator(), MAX_VALUES + 1))
+    except InputError:
+        raise
     except Exception as error:  # Hydra's, and Python's for a range that cannot be counted
         raise _refusal(override, one_line(error)) from error
     if not 0 < len(found) <= MAX_VALUES:

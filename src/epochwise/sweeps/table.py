@@ -281,12 +281,12 @@ def _cost(leaderboard: Leaderboard) -> str:
     """How many epochs the finished runs consist of, whichever run trained them and in however many attempts."""
     records = [result.record for result in leaderboard.results]
     seconds = sum(record.trajectory_seconds for record in records)
-    alone = f"{sum(record.epochs for record in records)} epochs, {seconds:.0f} s of training"
-    if not leaderboard.sweep.reuse:
+    epochs, names = sum(record.epochs for record in records), [record.run_id for record in records]
+    once = distinct_epochs(shared_epochs(records, names, names)) if leaderboard.sweep.reuse else epochs
+    alone = f"{counted(epochs, 'epoch')}, {seconds:.0f} s of training"
+    if once == epochs:
         return f"the runs consist of {alone}"
-    names = [record.run_id for record in records]
-    once = distinct_epochs(shared_epochs(records, names, names))
-    return f"the runs consist of {once} epochs if those in common count once; trained one by one: {alone}"
+    return f"the runs consist of {counted(once, 'epoch')} if those in common count once; trained one by one: {alone}"
 
 
 def _processors(leaderboard: Leaderboard) -> list[str]:
