@@ -61,7 +61,7 @@ class States(ABC):
     def newest(self, epoch: int, patience: int | None = None) -> State | None:
         """The newest undamaged state of a run that ends with `epoch`, or before it for want of `patience`; or None.
 
-        A state that lies beyond the end of the run tells where that is.
+        A state beyond the end of the run shows where that end is.
         """
         state = self._newest_up_to(epoch)
         end = last_epoch(state.history, epoch, patience) if state else epoch
