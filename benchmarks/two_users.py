@@ -19,14 +19,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from cluster_kills import GRIDS, SOURCES
 from cluster_nodes import USERS, TeamServer, epochs_trained, postgres, weights
 from conftest import Project, clean_environment
 
-GRID = ("train.epochs=2,4,6,8,10,12", "model.dense_dropout=0.25,0.5,0.75")
-SOURCES = {
-    "mnist": ("prepare.source=mnist", "prepare.train_size=2000", "prepare.validation_size=1000", "train.threads=1"),
-    "digits": ("prepare.source=digits", "prepare.validation_size=300", "train.threads=1"),
-}
 EACH_EPOCH = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -53,7 +49,7 @@ def on_server(server: TeamServer, user: str, project: Project) -> int:
 def main(source: str) -> None:
     with tempfile.TemporaryDirectory() as scratch, postgres() as database:
         alone = clone_to(Path(scratch) / "alone")
-        command = ("epochwise", "run", "-m", *GRID, *SOURCES[source])
+        command = ("epochwise", "run", "-m", *GRIDS["mnist"], *SOURCES[source])
         started = time.monotonic()
         alone.ok(*command, "tracking=off")
         expected = weights(alone)

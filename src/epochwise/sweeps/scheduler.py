@@ -187,7 +187,7 @@ class Queue:
         return bool(self._early) or may_end_early(self._of_active(), self._view())
 
     def _view(self) -> "StoreView":
-        """What the store has: of a folder now, of a store with an URL at most so long ago."""
+        """What the store has: a folder as it is now, a store with an URL as it was at most LOOK_INTERVAL ago."""
         job = next(self._of_active(), None)
         if job is None or not isinstance(job.store, str):
             return StoreView()
