@@ -5,9 +5,10 @@
 
 The first: rungs 1, 3, 9 and 27 on 6,000 images of MNIST (digits: 1, 2, 3 and 4 on 1,200), in a fresh clone, without
 ties. The stock way (stock_sweep.py) is timed on as many of the 27 jobs as `--stock-jobs` says, and the rest is
-computed: the time of these jobs beyond that of one job of one epoch, which is start-up, times 27. Then the same search
-with ties, the winner again by itself from nothing, and the grid, with its regret. 729 states of 14.4 MB are more than
-the store keeps by default, so it is given room.
+computed: the time of these jobs beyond that of one job of one epoch, which is start-up, times 27. Then the winner again
+by itself from nothing, the grid, with its regret, and the search with ties, which then has nothing left to train: what
+it would have cost follows from how many settings each rung promotes. 729 states of 14.4 MB are more than the store
+keeps by default, so it is given room.
 
 The second: a search on digits is killed at random moments (the parent by SIGKILL, one of its workers by SIGKILL, or all
 by SIGINT, as Ctrl-C does), and the same command is given again until it ends. Counted are: the same promotions and the
@@ -81,8 +82,6 @@ def search_once(source: str, stock_jobs: int) -> None:
         if stock_jobs and source == "mnist":
             stock, measured = stock_wall(clone, int(last), stock_jobs), f"measured on {stock_jobs} of 27 jobs"
             print(f"stock grid: {stock:.0f} s, {measured}; stock / halving {stock / wall:.1f}", flush=True)
-        wall, printed = timed(clone, *command)
-        show("the same with ties", wall, clone, printed)
         rows = json.loads((latest_sweep(clone) / "leaderboard.json").read_text())["rows"]
         winner = {key: rows[0][key] for key in ("train.epochs", "model.dense_dropout", "train.learning_rate")}
         weights = {record["run_id"]: record["weights_sha256"] for record in records(clone)}[rows[0]["runs"][0]]
@@ -94,6 +93,8 @@ def search_once(source: str, stock_jobs: int) -> None:
         grid_wall, printed = timed(clone, "epochwise", "run", "-m", f"train.epochs={last}", *SETTINGS, *data)
         print(f"grid finished: {grid_wall:.0f} s, {epochs_trained(clone) - before} more epochs", flush=True)
         print("\n".join(line for line in printed.splitlines() if line.startswith("successive halving")), flush=True)
+        wall, printed = timed(clone, *command)
+        show("the same with ties", wall, clone, printed)
 
 
 def show(what: str, seconds: float, clone: Path, printed: str) -> None:
