@@ -1,5 +1,6 @@
 """Which settings go on to the next rung: by rank, and within chance of the last one that does."""
 
+import shutil
 from dataclasses import replace
 from statistics import fmean
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from made_sweeps import finish, make_sweep, point, predict
 
+from epochwise.common.errors import InputError
 from epochwise.common.files import read_json, write_json
 from epochwise.sweeps.halving import (
     Decision,
@@ -113,6 +115,17 @@ def test_a_run_that_diverged_has_ended_and_one_that_failed_otherwise_has_not(tmp
     assert [one.job for one in unfinished(tmp_path, sweep, points)] == [2]
     entries, diverged = read_rung(tmp_path, sweep, points[:2])
     assert [one.points[0].job for one in entries] == [0] and diverged == [setting_key(points[1].parameters)]
+
+
+def test_a_run_that_was_deleted_since_it_ended_is_no_diverged_one(tmp_path):
+    points = [point(0, seed=0), point(1, seed=1)]
+    sweep = make_sweep(tmp_path, ["seed"], *points)
+    for number in (0, 1):
+        finish(sweep.folder / str(number), number)
+    assert unfinished(tmp_path, sweep, points) == []
+    shutil.rmtree(sweep.folder / "1")
+    with pytest.raises(InputError, match=r"1: the run was deleted while its results were read; run it again"):
+        read_rung(tmp_path, sweep, points)
 
 
 def on_rung(bracket: int, epochs: int, ranked: str, promoted: str = "", diverged: str = "") -> Decision:

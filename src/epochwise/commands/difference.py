@@ -180,9 +180,11 @@ def _compare_histories(one: History, other: History, same_weights: bool) -> tupl
     if first:
         return first, f"equal up to epoch {first - 1}, not from epoch {first} on"
     if len(one) == len(other):
-        return None, f"all {common} epochs are equal, and the weights are {'' if same_weights else 'not '}the same"
+        epochs = f"all {common} epochs are" if common > 1 else "the one epoch is"
+        return None, f"{epochs} equal, and the weights are {'' if same_weights else 'not '}the same"
     longer, more = ("A" if len(one) > len(other) else "B"), abs(len(one) - len(other))
-    return None, f"equal in the {common} epochs that both have; {longer} has {more} more"
+    both = f"the {common} epochs" if common > 1 else "the one epoch"
+    return None, f"equal in {both} that both have; {longer} has {more} more"
 
 
 def _compare_images(one: Classified | None, other: Classified | None) -> Images | None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from epochwise.common.errors import InputError
 from epochwise.evaluation.paired_test import LEVEL, p_value
 from epochwise.evaluation.validation_predictions import read_correct
 from epochwise.runs.directory import RunDirectory
-from epochwise.sweeps.directory import ended_runs, finished_runs
+from epochwise.sweeps.directory import ended_runs
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.trajectory.identity import fingerprint
 
@@ -102,15 +103,19 @@ def unfinished(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> list[
 def read_rung(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> tuple[list[Entry], list[str]]:
     """The settings on a rung, in their order, and the keys of those of which a run diverged.
 
-    `points` have ended. Raises InputError if a file of a run is damaged.
+    `points` have ended. Raises InputError if a file of a run is damaged, or if a run has been deleted since it ended.
     """
-    finished = finished_runs(root, sweep, points)
+    ended = ended_runs(root, sweep, points)
+    for point in points:
+        if point.job not in ended:
+            run = sweep.run_directory(point).path
+            raise InputError(f"{run}: the run was deleted while its results were read; run it again")
     entries, diverged = [], []
     for key, own in by_setting(points).items():
-        if all(point.job in finished for point in own):
-            entries.append(read_entry(key, own, [finished[point.job] for point in own]))
-        else:
+        if any(point.job in ended.diverged for point in own):
             diverged.append(key)
+        else:
+            entries.append(read_entry(key, own, [ended.finished[point.job] for point in own]))
     return entries, diverged
 
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Context
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -39,7 +40,10 @@ class Range:
         """The values that show whether all of them are allowed: what limits a number is an interval, or 0 and one."""
         if self.values:
             return list(dict.fromkeys((*self.values[:2], *self.values[-2:]) if self.ordered else self.values))
-        found = [self.low, min(self.low + 1, self.high), self.high] if self.whole else [self.low, self._below_high]
+        if self.whole:
+            found = [self.low, min(self.low + 1, self.high), self.high]
+        else:  # the legible one first, which a refusal then names
+            found = [self.low, self._below_high, math.nextafter(self.high, self.low)]
         return [repr(number) for number in dict.fromkeys(found)]
 
     def text(self, drawn: Any) -> str:  # noqa: ANN401  # what Optuna has drawn: a number, or the place of a value
@@ -56,7 +60,10 @@ class Range:
 
     @property
     def _below_high(self) -> float:
-        return math.nextafter(self.high, self.low)
+        """The number just below `high`, with as many digits as others have unless the interval is too narrow for it."""
+        below = math.nextafter(self.high, self.low)
+        rounded = float(Context(prec=SIGNIFICANT_DIGITS, rounding=ROUND_FLOOR).create_decimal_from_float(below))
+        return rounded if self.low < rounded < self.high else below
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ function firstDifference(one, other) {
   if (one.weights === other.weights) return "The two have the same history and the same weights.";
   return one.history.length === other.history.length
     ? "The two have the same history but not the same weights."
-    : `The two are equal in all ${last} epochs that both have.`;
+    : `The two are equal in ${last === 1 ? "the one epoch" : `all ${last} epochs`} that both have.`;
 }
 function byImage(one, other) {
   if (one.data !== other.data || !one.wrong || !other.wrong || one.test_images !== other.test_images) return [];
