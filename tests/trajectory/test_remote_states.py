@@ -1,4 +1,4 @@
-"""States in a store with an URL: what is written is what is read, and no fault of the store costs a training."""
+"""States in a store with a URL: what is written is what is read, and no fault of the store costs a training."""
 
 from pathlib import Path
 
@@ -125,14 +125,17 @@ def test_a_store_that_is_away_costs_a_warning_for_each_epoch(monkeypatch, capsys
     "store, reason",
     [
         ("nowhere://bucket", "there is no nowhere://"),
-        ("://bucket", "null, a folder, or an"),
+        ("://bucket", "null, a folder, or a URL"),
         ("''", "null, a folder"),
+        ("'ftp://me:pass/w@rd@host/states'", "a URL without a password"),
+        ("'simplecache::ftp://:secret@host/states'", "fsspec reads FSSPEC_FTP_PASSWORD"),
     ],
 )
 def test_a_store_that_cannot_be_is_refused_before_anything_runs(project, store, reason):
     done = project.cli("run", f"trajectories.store={store}")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: trajectories.store must be ") and reason in done.stderr
+    assert "w@rd" not in done.stderr and "secret" not in done.stderr
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ How to run:
   hydra.run.dir=outputs/NAME          where a run is written; hydra.sweep.dir=multirun/NAME for a sweep
   tracking=mlflow|off                 log to MLflow or not; tracking.experiment=NAME names the experiment there
   train.reuse=false                   train from nothing, and keep no states
-  trajectories.store=s3://…           where states are kept: a folder or an URL; by default trajectories/
+  trajectories.store=s3://…           where states are kept: a folder or a URL; by default trajectories/
   sweep.rerun=true                    run also the points that are finished
   sweep.mixed=true                    on hosts with processors of several kinds, each with trajectories of its own
 

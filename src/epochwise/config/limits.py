@@ -20,6 +20,7 @@ NULL_OR_NUMBER = {
 NULLABLE = (*NULL_OR_NUMBER, "trajectories.store")  # keys that may be null
 OWN_NETWORK = re.compile(r"[^:]+\.py:[^\W\d]\w*")  # FILE.py:FUNCTION
 INT32_MAX = 2**31 - 1  # TensorFlow's stateless random ops take int32 seeds
+PASSWORD = re.compile(r"//[^/\s:]*:\S+@")  # and the user before it, in a URL
 MAX_SIDE = 4096  # pixels; ten such images in colour take half a gigabyte
 MAX_THREADS = 1024  # TensorFlow starts as many threads as it is asked for, so a typing error must not get through
 
@@ -42,7 +43,7 @@ def check_values(cfg: DictConfig, typed: Sequence[str] = ()) -> None:
     for key, allowed, limit in _limits(cfg):
         if not allowed:
             origin = overrides.origin(key, typed, find_root() / "conf")
-            raise InputError(f"{key} must be {limit}, got {OmegaConf.select(cfg, key)!r} ({origin})")
+            raise InputError(_without_password(f"{key} must be {limit}, got {OmegaConf.select(cfg, key)!r} ({origin})"))
 
 
 def unknown_key(key: str, known: Sequence[str], others: str = overrides.KEYS) -> str:
@@ -134,17 +135,24 @@ def _store_problem(store: str | None) -> str:
         return ""
     protocol = store.partition("://")[0]
     if not store.strip() or not protocol:
-        return "null, a folder, or an URL"
+        return "null, a folder, or a URL"
+    if PASSWORD.search(store):
+        variable = f"FSSPEC_{protocol.rpartition('::')[2].upper()}_PASSWORD"
+        return f"a URL without a password, which the config.yaml of each run would hold; fsspec reads {variable}"
     from fsspec import get_filesystem_class  # costs a tenth of a second, and most stores are folders
 
     try:
         get_filesystem_class(protocol)
     except ImportError as error:
         extra = "pip install 'epochwise[s3]'" if protocol in ("s3", "s3a") else f"install what it names: {error}"
-        return f"an URL whose file system is installed; for {protocol}://, {extra}"
+        return f"a URL whose file system is installed; for {protocol}://, {extra}"
     except ValueError:
-        return f"null, a folder, or an URL such as s3://bucket/states; there is no {protocol}://"
+        return f"null, a folder, or a URL such as s3://bucket/states; there is no {protocol}://"
     return ""
+
+
+def _without_password(text: str) -> str:
+    return PASSWORD.sub("//…@", text)
 
 
 def _is_plain(value: object) -> bool:

@@ -15,7 +15,7 @@ from epochwise.trajectory.identity import segments, trajectory_key
 from epochwise.trajectory.remote_states import Store, all_kept_epochs, kept_epochs, kept_history
 from epochwise.trajectory.states import newest_of
 
-LOOK_INTERVAL = 5.0  # seconds between two looks at a store with an URL, each of which lists it
+LOOK_INTERVAL = 5.0  # seconds between two looks at a store with a URL, each of which lists it
 Epochs = set[tuple[str, int]]  # a trajectory's key, and an epoch
 Rank = tuple[bool, int, int]  # whether a job trains, minus its epochs to train, its number: the lowest comes first
 
@@ -187,7 +187,7 @@ class Queue:
         return bool(self._early) or may_end_early(self._of_active(), self._view())
 
     def _view(self) -> "StoreView":
-        """What the store has: a folder as it is now, a store with an URL as it was at most LOOK_INTERVAL ago."""
+        """What the store has: a folder as it is now, a store with a URL as it was at most LOOK_INTERVAL ago."""
         job = next(self._of_active(), None)
         if job is None or not isinstance(job.store, str):
             return StoreView()
@@ -265,11 +265,11 @@ def _keys(parameters: Mapping[str, Any], data_sha256: str) -> list[tuple[str, in
 
 
 class StoreView:
-    """What a store has: each trajectory is looked up once, or at once all of a store with an URL."""
+    """What a store has: each trajectory is looked up once, or at once all of a store with a URL."""
 
     def __init__(self, whole: bool = False) -> None:
         self._epochs: dict[str, list[int]] = {}
-        self._all: dict[str, list[int]] | None = None  # of a store with an URL, if all of it was read
+        self._all: dict[str, list[int]] | None = None  # of a store with a URL, if all of it was read
         self._whole = whole
 
     def ends(self, job: Job) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""States in a store that an URL names, such as s3://bucket/states, by way of fsspec.
+"""States in a store that a URL names, such as s3://bucket/states, by way of fsspec.
 
 A state never changes, and its name is the hash of its bytes. So nothing has to be locked: whoever reads half a state
 sees that by its name, and the worst that two trainings of one trajectory at once can do is to train an epoch twice.
@@ -30,12 +30,12 @@ from epochwise.trajectory.states import (
 from epochwise.trajectory.states import kept_epochs as local_epochs
 from epochwise.trajectory.states import kept_history as local_history
 
-Store = Path | str  # a folder, or an URL
+Store = Path | str  # a folder, or a URL
 HISTORY_BLOCK = 2**16  # bytes that are read at once when only the history of a state is wanted
 
 
 def open_states(store: Store, identity: Identity, max_gb: float) -> States:
-    """The states of a trajectory. `max_gb` is the limit of a folder; that of an URL is its owner's to set."""
+    """The states of a trajectory. `max_gb` is the limit of a folder; that of a URL is its owner's to set."""
     return StateStore(store, identity, max_gb) if isinstance(store, Path) else RemoteStates(store, identity)
 
 
@@ -47,7 +47,7 @@ def kept_epochs(store: Store, key: str) -> list[int]:
 
 
 def all_kept_epochs(url: str, key: str = "") -> dict[str, list[int]]:
-    """What `kept_epochs` is of each trajectory of a store that an URL names, or of one; empty if the store is away."""
+    """What `kept_epochs` is of each trajectory of a store that a URL names, or of one; empty if the store is away."""
     try:
         system, folder = _reach(url)
         system.invalidate_cache()  # others write there, too
@@ -161,7 +161,7 @@ class RemoteStates(States):
 
 
 def _reach(url: str) -> tuple[Any, str]:
-    """The file system of an URL, and the path in it, without a slash at its end."""
+    """The file system of a URL, and the path in it, without a slash at its end."""
     from fsspec.core import url_to_fs  # costs a tenth of a second, and most stores are folders
 
     system, path = url_to_fs(url)
