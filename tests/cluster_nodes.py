@@ -411,8 +411,12 @@ class TeamServer:
         with open(self.folder / "server.log", "ab") as log:
             options = {"stdout": log, "stderr": log, "start_new_session": True}
             self.process = subprocess.Popen(command, env=clean_environment() | own, **options)
-        for name in USERS:
-            wait_for(lambda name=name: self._created(name), "the server's answer", 180)
+        try:
+            for name in USERS:
+                wait_for(lambda name=name: self._created(name), "the server's answer", 180)
+        except BaseException:  # also if the tests are interrupted: nobody else would stop it
+            self.stop()
+            raise
 
     def stop(self) -> None:
         with suppress(ProcessLookupError):
