@@ -78,7 +78,7 @@ REFUSED = {
     "model.parameters.a-b=3": "model.parameters.a-b must be a name that an argument of a function can have",
     "model.parameters.a=null": "model.parameters.a must be true or false, a number, a text, or a list of these",
     "model.parameters.a={b:1}": "model.parameters.a must be true or false, a number, a text, or a list of these",
-    "train.optimizer=rmsprop": "train.optimizer must be adam or adamw or sgd, got 'rmsprop' (command line)",
+    "train.optimizer=rmsprop": "train.optimizer must be adam, adamw or sgd, got 'rmsprop' (command line)",
     "train.momentum=0.9": "train.momentum must be 0 with train.optimizer=adam, which has none, got 0.9 (command line)",
     "train.nesterov=true": "train.nesterov must be false without train.momentum, got True (command line)",
     "train.weight_decay=0.1": "train.weight_decay must be 0 with train.optimizer=adam; adamw is Adam with weight decay",

@@ -102,7 +102,7 @@ def _limits(cfg: DictConfig) -> Iterator[tuple[str, bool, str]]:
     yield PATIENCE, train.patience is None or train.patience <= INT32_MAX, f"null or at most {INT32_MAX}"
     at_its_end = f"null with train.cooldown_epochs={train.cooldown_epochs}, whose rates depend on where the run ends"
     yield PATIENCE, train.patience is None or not train.cooldown_epochs, at_its_end
-    yield "train.optimizer", train.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)
+    yield "train.optimizer", train.optimizer in OPTIMIZERS, f"{', '.join(OPTIMIZERS[:-1])} or {OPTIMIZERS[-1]}"
     for key in ("beta_1", "beta_2"):
         yield f"train.{key}", 0 <= train[key] < 1, "in [0, 1)"
     yield "train.epsilon", 0 < train.epsilon < math.inf, "a number above 0"
