@@ -167,7 +167,13 @@ def read_entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry
     """A setting whose runs are finished. Raises InputError if a file of a run is damaged."""
     metrics = [run.read_metrics() for run in runs]
     means = [statistics.fmean(one[name] for one in metrics) for name in ("val_accuracy", "val_loss")]
-    correct = [read_correct(run.evaluation, one["val_accuracy"]) for run, one in zip(runs, metrics, strict=True)]
+    correct = [
+        read_correct(run.evaluation, one["val_accuracy"], run.read_record().validation_images)
+        for run, one in zip(runs, metrics, strict=True)
+    ]
     known = [one for one in correct if one is not None]
-    comparable = len(known) == len(correct) and len({point.data_sha256 for point in points}) == 1
+    same_images = len({len(one) for one in known}) == len({point.data_sha256 for point in points}) == 1
+    comparable = len(known) == len(correct) and same_images
     return Entry(key, points, means[0], means[1], np.stack(known) if comparable else None)
+    if one.correct.shape[1] != other.correct.shape[1]:  # of runs whose records do not say how many there are
+        return None
