@@ -284,6 +284,31 @@ def test_a_dry_run_of_a_grid_counts_what_is_then_trained(project):
 
 
 def test_a_dry_run_of_a_half_finished_sweep(project):
+def test_presets_with_epochs_of_their_own_are_no_rungs(project):
+    """On no rung they compare, and the search would end where the best of the first rung has no second one."""
+    write_presets(project, small="epochs: 2", large="epochs: 3")
+    refused = project.cli(*HALVING, "experiment=small,large")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "needs the same rungs for all settings, but some have train.epochs=2 and 3; give train" in refused.stderr
+    output(project, *HALVING, "experiment=small,large", "train.epochs=1,2")
+    assert [point.parameters["train.epochs"] for point in latest(project).points] == [1, 1, 2, 2]
+
+
+def test_presets_of_which_a_later_batch_draws_one_with_a_patience_have_no_rungs(project):
+    write_presets(project, small="patience: 2", large="patience: null")
+    sampled = ("run", "-m", "tracking=off", "hydra/sweeper=tpe", "hydra.sweeper.batch_size=1", RUNGS)
+    refused = project.cli(*sampled, "experiment=choice(small,large)")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "train.patience in a range or in one of several presets: must be null" in refused.stderr
+
+
+def write_presets(project: Project, **train: str) -> None:
+    """Presets with networks of their own, and a line each in the section `train`."""
+    for kernel, (name, line) in enumerate(train.items(), 2):
+        text = f"# @package _global_\nmodel:\n  kernel_size: {kernel}\ntrain:\n  {line}\n"
+        (project.path / "conf" / "experiment" / f"{name}.yaml").write_text(text)
+
+
     (project.path / IS_KILLED).write_text("200")
     grid = ("run", "-m", "tracking=off", "train.epochs=3", "model.dense_units=100,200,300")
     assert project.cli(*grid).returncode == 1

@@ -21,7 +21,7 @@ from epochwise.sweeps.grid import grid_jobs, make_points
 from epochwise.sweeps.halving import RUNG_KEY, Decision, by_setting, decide, kept, read_rung, unfinished
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.samplers import RANDOM, TPE, Draws, SampledProposer, import_optuna
-from epochwise.sweeps.space import Space, read_space
+from epochwise.sweeps.space import Space, parameters_of, read_space
 
 SWEEPER = "hydra_plugins.epochwise_sweeper.SearchSweeper"
 GRID = "grid"
@@ -115,9 +115,10 @@ def search_of_samples(settings: DictConfig, space: Space, draws: Draws, first: S
 
     Another version of Optuna may draw other settings, so that is another search. Raises InputError if a setting of
     the halving is wrong.
+    _refuse_missing_rungs(points)
     """
     eta, keep_ties = _halving_settings(settings)
-    _refuse_patience(space.rungs, first, [one.key.lstrip("+") for one in space.ranges])
+    _refuse_patience(space.rungs, first, parameters_of(space))
     known = [point.fingerprint or point.overrides for point in first]
     searched = _digest([asdict(space), asdict(draws), import_optuna().__version__, known])
     return Search(draws.sampler, space.rungs, eta, keep_ties, searched)
@@ -127,11 +128,27 @@ def _refuse_patience(rungs: Sequence[int], points: Sequence[Point], drawn: Seque
     """Raise InputError if runs may end before their rung: then those on one rung would not be equally long."""
     given = {point.parameters[PATIENCE] for point in points} - {None}
     if len(rungs) > 1 and (given or PATIENCE in drawn):
-        value = "a range" if PATIENCE in drawn else ",".join(map(str, sorted(given)))
+        subject = f"{PATIENCE}={','.join(map(str, sorted(given)))}"
+        subject = f"{PATIENCE} in a range or in one of several presets" if PATIENCE in drawn else subject
         raise InputError(
-            f"{PATIENCE}={value}: must be null where {RUNG_KEY}={','.join(map(str, rungs))} are rungs, at which bad "
+            f"{subject}: must be null where {RUNG_KEY}={','.join(map(str, rungs))} are rungs, at which bad "
             "settings are dropped; a plain grid, or a search with one number of epochs, can have a patience"
         )
+def _refuse_missing_rungs(points: Sequence[Point]) -> None:
+    """Raise InputError if settings are not all on the same rungs, as presets are that have epochs of their own."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for key, own in by_setting(points).items():
+        for point in own:
+            found.setdefault((key, point.parameters["seed"]), set()).add(point.parameters[RUNG_KEY])
+    several = sorted({tuple(sorted(rungs)) for rungs in found.values()})
+    if len(several) > 1:
+        rungs = " and ".join(",".join(map(str, one)) for one in several[:2])
+        raise InputError(
+            f"hydra/sweeper=halving needs the same rungs for all settings, but some have {RUNG_KEY}={rungs}; give "
+            f"{RUNG_KEY}, such as {RUNG_KEY}=1,3,9, which then holds for presets, too"
+        )
+
+
 
 
 def _halving_settings(settings: DictConfig) -> tuple[int, bool]:
