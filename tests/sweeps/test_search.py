@@ -216,6 +216,19 @@ def test_a_search_that_is_broken_off_between_rungs_does_not_look_finished(projec
     monkeypatch.setattr(search, "_decide", break_off)
     assert project.cli(*HALVING, RUNGS, NINE).returncode == 130
     assert on_rungs(latest(project)) == PROMOTED[:1]
+@pytest.mark.parametrize(
+    "more, settings, cost",
+    [
+        ("train.reuse=false", "100,150,200", "took 12 of the grid's 27 epochs, 2.2 times fewer, and missed nothing"),
+        ("train.reuse=true", f"{DIVERGES_LATER},250", "took 10 epochs, no fewer than the grid's 9, and missed nothing"),
+    ],
+)
+def test_what_a_search_took_is_what_it_trained(project, more, settings, cost):
+    output(project, *HALVING, more, "train.epochs=1,9", f"model.dense_units={settings}")
+    done = project.cli("run", "-m", "tracking=off", more, "train.epochs=9", f"model.dense_units={settings}")
+    assert cost in done.stdout
+
+
     goes_on = "the search is not finished, so a better setting may follow; the same command goes on with it"
     assert goes_on in output(project, "compare")
     assert goes_on in (latest(project).folder / "leaderboard.md").read_text()
