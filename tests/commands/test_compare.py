@@ -17,10 +17,13 @@ from epochwise.commands.difference import difference
 from epochwise.commands.find_named import find_named
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_json
+from epochwise.config.schema import BEFORE
 from epochwise.evaluation.paired_test import mcnemar
 from epochwise.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("bare_project")
+
+PIXEL_MAX = "prepare.pixel_max"
 
 
 def run(root, number: int, epochs: int, wrong: dict[int, int], dropout: float = 0.5, **more: object) -> RunDirectory:
@@ -136,6 +139,21 @@ def test_runs_on_other_data_are_no_further_seeds(tmp_path, capsys):
     finish(later / "0", 1, 0.8, data_sha256="other")
     compare(["day_time", "day_later"], "json")
     assert [row["runs"] for row in json.loads(capsys.readouterr().out)["rows"]] == [["run0"], ["run1"]]
+
+
+def test_a_sweep_that_is_older_than_a_parameter_does_not_differ_in_it(tmp_path, capsys):
+    """As texts, which settings are compared by, 0 and 0.0 are not the same."""
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
+    later = tmp_path / "multirun/day/later"
+    later.mkdir()
+    newer = point(0, seed=1)
+    newer = replace(newer, fingerprint="fingerprint 1", parameters=BEFORE | newer.parameters | {PIXEL_MAX: 0.0})
+    replace(sweep, folder=later, id="day_later", points=[newer]).write()
+    for number, folder in enumerate((sweep.folder, later)):
+        finish(folder / "0", number)
+    compare(["day_time", "day_later"], "json")
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["n"] == 2 and PIXEL_MAX not in row
 
 
 def test_several_sweeps_are_one_leaderboard(tmp_path, capsys):
