@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import A_RECORD
-from made_sweeps import bare_project, finish, make_search, make_sweep, point  # noqa: F401
+from made_sweeps import bare_project, finish, make_search, make_sweep, point, predict  # noqa: F401
 from omegaconf import OmegaConf
 from scipy.stats import binomtest
 
@@ -17,10 +17,13 @@ from epochwise.commands.difference import difference
 from epochwise.commands.find_named import find_named
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_json
+from epochwise.config.schema import BEFORE
 from epochwise.evaluation.paired_test import mcnemar
 from epochwise.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("bare_project")
+
+PIXEL_MAX = "prepare.pixel_max"
 
 
 def run(root, number: int, epochs: int, wrong: dict[int, int], dropout: float = 0.5, **more: object) -> RunDirectory:
@@ -92,6 +95,65 @@ def test_runs_of_other_data_are_not_compared_image_by_image(tmp_path, monkeypatc
     monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
     found = difference(run(tmp_path, 0, 2, {}), run(tmp_path, 1, 2, {}, data_sha256="other"))
     assert found.images is None and found.data == [("sha256 of the prepared data", "d", "other")]
+
+
+def test_predictions_of_an_earlier_model_are_not_those_of_a_run_that_is_not_evaluated(tmp_path, monkeypatch):
+    """The pipeline's reports stay until evaluate writes new ones."""
+    monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
+    one, trained = run(tmp_path, 0, 2, {1: 0}), run(tmp_path, 1, 2, {2: 0})
+    history = trained.read_history()
+    trained.write_history([row | {"val_accuracy": 0.5} for row in history])
+    found = difference(one, trained)
+    assert (found.images, found.metrics) == (None, [])
+
+
+def test_a_setting_and_a_seed_that_several_sweeps_have_run_count_once(tmp_path, capsys):
+    """As seeds of one setting, equal runs would show no deviation, and any difference as more than chance."""
+    points = [point(job, model__dense_dropout=job / 10) for job in range(2)]
+    sweep = make_sweep(tmp_path, ["model.dense_dropout"], *points)
+    again = tmp_path / "multirun/day/later"
+    again.mkdir()
+    replace(sweep, folder=again, id="day_later", rerun=True).write()
+    for folder, letter in ((sweep.folder, "a"), (again, "b")):
+        for job, correct in enumerate((290, 280)):
+            finish(folder / str(job), job, correct / 300, run_id=f"{letter}{job}")
+            predict(folder / str(job), correct, first=job)
+    compare(["day_time", "day_later"], "json")
+    content = json.loads(capsys.readouterr().out)
+    assert [(row["n"], row["runs"], row["val_accuracy_sd"]) for row in content["rows"]] == [
+        (1, ["a0"], None),
+        (1, ["a1"], None),
+    ]
+    note = "2 runs with setting, seed and data of another one not shown: b0, b1; the one that counts is of the sweep"
+    assert any(line.startswith(note) for line in content["notes"])
+    assert not any("Welch" in line for line in content["notes"])
+
+
+def test_runs_on_other_data_are_no_further_seeds(tmp_path, capsys):
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
+    later = tmp_path / "multirun/day/later"
+    later.mkdir()
+    other = replace(point(1, seed=1), job=0, data_sha256="other")
+    replace(sweep, folder=later, id="day_later", points=[other]).write()
+    finish(sweep.folder / "0", 0, 0.9)
+    finish(later / "0", 1, 0.8, data_sha256="other")
+    compare(["day_time", "day_later"], "json")
+    assert [row["runs"] for row in json.loads(capsys.readouterr().out)["rows"]] == [["run0"], ["run1"]]
+
+
+def test_a_sweep_that_is_older_than_a_parameter_does_not_differ_in_it(tmp_path, capsys):
+    """As texts, which settings are compared by, 0 and 0.0 are not the same."""
+    sweep = make_sweep(tmp_path, ["seed"], point(0, seed=0))
+    later = tmp_path / "multirun/day/later"
+    later.mkdir()
+    newer = point(0, seed=1)
+    newer = replace(newer, fingerprint="fingerprint 1", parameters=BEFORE | newer.parameters | {PIXEL_MAX: 0.0})
+    replace(sweep, folder=later, id="day_later", points=[newer]).write()
+    for number, folder in enumerate((sweep.folder, later)):
+        finish(folder / "0", number)
+    compare(["day_time", "day_later"], "json")
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["n"] == 2 and PIXEL_MAX not in row
 
 
 def test_several_sweeps_are_one_leaderboard(tmp_path, capsys):

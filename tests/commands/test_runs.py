@@ -7,6 +7,7 @@ import json
 import pytest
 from conftest import A_RECORD
 from made_sweeps import bare_project, finish  # noqa: F401
+from omegaconf import OmegaConf
 
 from epochwise.commands.runs import COLUMNS, runs
 from epochwise.common.errors import InputError
@@ -55,6 +56,9 @@ def listed(capsys, *conditions: str, sort: str = "-started", limit: int | None =
         (("train.nesterov=false",), ["run2", "run0"]),
         (("train.weight_decay=null", "epochs=2"), ["run0"]),
         (("model.parameters.width>=1",), ["run2", "run1"]),
+        (("train.weight_decay>0",), []),
+        (("train.weight_decay!=0", "epochs=2"), ["run0"]),
+        (("train.nesterov>0",), []),
         (("published=",), ["killed"]),
         (("run=run",), ["run2", "run1", "run0"]),
         (("run!=run",), ["killed"]),
@@ -66,6 +70,14 @@ def test_conditions(four_runs, capsys, conditions, expected):
     if any(condition.startswith(("model.", "train.")) for condition in conditions):
         conditions = (*conditions, "status=FINISHED")
     assert listed(capsys, *conditions) == expected
+
+
+def test_a_run_without_a_parameter_of_another_network_meets_no_comparison_with_it(tmp_path, capsys):
+    finish(tmp_path / "outputs/a", 0)
+    cfg = {"seed": 0, "prepare": {"source": "digits", "validation_size": 300, "train_size": 0, "split_seed": 0}}
+    OmegaConf.save(OmegaConf.create(cfg | {"model": {}, "train": {"epochs": 2}}), tmp_path / "outputs/a/config.yaml")
+    assert listed(capsys, "model.parameters.width>2") == listed(capsys, "model.parameters.width=2") == []
+    assert listed(capsys, "model.parameters.width!=2") == listed(capsys, "model.parameters.width=") == ["run0"]
 
 
 @pytest.mark.parametrize("column", ["run", "sweep", "name"])

@@ -36,6 +36,17 @@ def test_an_estimate_is_from_the_least_to_the_most(tmp_path):
     assert "about 30 s;" in estimate(tmp_path, 20, 20)
 
 
+def test_with_a_patience_an_estimate_is_the_most(tmp_path):
+    """What the known jobs may be spared is not in it, so there is no least."""
+    one = point(0, train__threads=1)
+    job = Job(0, "", RunDirectory(Path("run")), 1, 10, [("t", 10)], None, patience=2)
+    plan = DryRun(
+        [PlannedJob(one, job=job, to_train=10, may_end_early=True)], 3, [LaterRung(10, (1, 1), (1, 1), (3, 10))]
+    )
+    paces = {kind(one.parameters, one.data_sha256): Pace(3, 1.0, 0.0, 2 * 10**6, None)}
+    assert any(line.startswith("time: at most about 20 s; ") for line in text(plan, paces, tmp_path, 1, None, 1.0))
+
+
 def test_how_many_nodes_of_a_cluster_work_is_not_known(tmp_path):
     text = printed(tmp_path, 30, [], None, None)
     assert "30 runs to run on as many workers as the cluster has room for: 300 epochs to train" in text

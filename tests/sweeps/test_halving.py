@@ -102,6 +102,24 @@ def test_a_setting_counts_with_the_mean_of_its_seeds_and_each_of_them_by_its_ima
     assert one.correct.astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_file_that_lacks_its_end_costs_no_traceback(tmp_path, recorded):
+    """Ten images fewer, all of them correct, are as likely a share of correct ones after rounding."""
+    points = [point(job, model__dense_dropout=job / 10) for job in range(2)]
+    sweep = make_sweep(tmp_path, ["model.dense_dropout"], *points)
+    meta = {"image_shape": [8, 8, 1], "classes": 10, "prepare": {"source": "digits"}, "validation_images": 300}
+    more = {"mlflow": {"dataset": {"meta": meta}}} if recorded else {}
+    for number, images in enumerate((300, 290)):
+        finish(sweep.folder / str(number), number, 297 / 300, **more)
+        predict(sweep.folder / str(number), 297 - 300 + images, images)
+    if recorded:
+        with pytest.raises(InputError, match=r"1/validation_predictions.csv: has 290 of 300 images; remove it, or"):
+            read_rung(tmp_path, sweep, points)
+    else:
+        entries, _ = read_rung(tmp_path, sweep, points)
+        assert decided(entries, 1).untested == [entries[1].key]
+
+
 def test_a_run_that_diverged_has_ended_and_one_that_failed_otherwise_has_not(tmp_path):
     points = [point(0, seed=0), point(1, seed=1), point(2, seed=2)]
     points = [replace(one, parameters=one.parameters | {"model.dense_dropout": one.job / 10}) for one in points]

@@ -138,6 +138,30 @@ def test_a_dry_run_counts_what_is_then_trained(project):
     assert ": 0 epochs to train" in project.cli(*exact, "--dry-run").stdout
 
 
+@pytest.mark.parametrize(
+    "more, epochs",
+    [
+        (("train.epochs=1,3", "train.cooldown_epochs=1"), f"{2 * (3 * 1 + 1 * 3)} epochs"),
+        (("train.epochs=9", "train.patience=2"), f"at least {6 * 3} and at most {6 * 9} epochs"),
+    ],
+)
+def test_a_dry_run_counts_what_is_not_drawn_yet(project, more, epochs):
+    typed = (*COMMAND, *BATCHES, "hydra.sweeper.keep_ties=false", *more)
+    assert f"{epochs} to train" in project.cli(*typed, "--dry-run").stdout
+
+
+def test_settings_that_are_the_same_run_count_once_and_the_sampler_learns_of_all(project):
+    """SGD has no beta_1, so that all settings are one run."""
+    fixed = ("train.epochs=1,2", "train.optimizer=sgd", "train.beta_1=choice(0.8,0.9)")
+    space = read_space(fixed, hydra_settings(["hydra/sweeper=tpe"]))
+    proposer = SampledProposer(space, Draws("tpe", 8, 8, 0))
+    assert len(proposer.ask()) == 4, "two settings on two rungs"
+    ((key, trials),) = proposer.trials.items()
+    entries = [Entry(key, [], 0.9, 0.1, None)]
+    proposer.tell([Decision(0, epochs, entries, [], [], {}, []) for epochs in (1, 2)])
+    assert [trial.value for trial in proposer.study.trials] == [0.9] * len(trials) == [0.9] * 8
+
+
 def test_presets_can_be_drawn_and_the_leaderboard_shows_what_they_differ_in(project):
     for name, kernel in (("small", 2), ("large", 3)):
         text = f"# @package _global_\nmodel:\n  kernel_size: {kernel}\ntrain:\n  epochs: {kernel}\n"

@@ -133,6 +133,19 @@ def test_a_value_that_is_typed_twice_is_one_setting(project):
     assert "after 1 epoch: 1 of 3 settings went on, and 1 more within chance" in printed
 
 
+@pytest.mark.parametrize("keep_ties", ["false", "true"])
+def test_settings_that_are_the_same_run_are_one_setting(project, keep_ties):
+    """SGD has no beta_1. It comes first, and would take both places that there are."""
+    settings = ("train.optimizer=sgd,adam", "train.beta_1=0.8,0.9", "model.dense_units=100")
+    command = (*HALVING, "hydra.sweeper.eta=2", f"hydra.sweeper.keep_ties={keep_ties}", "train.epochs=1,3", *settings)
+    counts = to_train(output(project, *command, "--dry-run"))
+    printed = output(project, *command)
+    assert "after 1 epoch: 1 of 3 settings went on" in printed and ("2 more" in printed) == (keep_ties == "true")
+    assert "the same run: epochs=1 optimizer=sgd beta_1=0.8, epochs=1 optimizer=sgd beta_1=0.9" in printed
+    trained = sum(trained_epochs(project.path))
+    assert trained == counts[-1] == (3 + 3 * 2 if keep_ties == "true" else 3 + 2)
+
+
 def test_settings_with_several_seeds_go_on_together(project):
     output(project, *HALVING, "train.epochs=1,3", "model.dense_units=100,150,200", "seed=0,1")
     points = [(p.parameters["train.epochs"], p.parameters["model.dense_units"]) for p in latest(project).points]
@@ -203,6 +216,19 @@ def test_regret_is_printed_also_if_a_dropped_setting_diverges_in_the_grid(projec
     assert "took 11 of the grid's 18 epochs, 1.6 times fewer, and missed nothing" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "more, settings, cost",
+    [
+        ("train.reuse=false", "100,150,200", "took 12 of the grid's 27 epochs, 2.2 times fewer, and missed nothing"),
+        ("train.reuse=true", f"{DIVERGES_LATER},250", "took 10 epochs, no fewer than the grid's 9, and missed nothing"),
+    ],
+)
+def test_what_a_search_took_is_what_it_trained(project, more, settings, cost):
+    output(project, *HALVING, more, "train.epochs=1,9", f"model.dense_units={settings}")
+    done = project.cli("run", "-m", "tracking=off", more, "train.epochs=9", f"model.dense_units={settings}")
+    assert cost in done.stdout
+
+
 def test_a_search_that_is_broken_off_between_rungs_does_not_look_finished(project, monkeypatch):
     """All of its runs are finished then, and no other one is known yet."""
     decide, broken_off = search._decide, []
@@ -256,6 +282,31 @@ def test_a_search_that_cannot_be_one_is_refused_in_one_line(project, typed, mess
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert not (project.path / "multirun").exists()
+
+
+def test_presets_with_epochs_of_their_own_are_no_rungs(project):
+    """On no rung they compare, and the search would end where the best of the first rung has no second one."""
+    write_presets(project, small="epochs: 2", large="epochs: 3")
+    refused = project.cli(*HALVING, "experiment=small,large")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "needs the same rungs for all settings, but some have train.epochs=2 and 3; give train" in refused.stderr
+    output(project, *HALVING, "experiment=small,large", "train.epochs=1,2")
+    assert [point.parameters["train.epochs"] for point in latest(project).points] == [1, 1, 2, 2]
+
+
+def test_presets_of_which_a_later_batch_draws_one_with_a_patience_have_no_rungs(project):
+    write_presets(project, small="patience: 2", large="patience: null")
+    sampled = ("run", "-m", "tracking=off", "hydra/sweeper=tpe", "hydra.sweeper.batch_size=1", RUNGS)
+    refused = project.cli(*sampled, "experiment=choice(small,large)")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "train.patience in a range or in one of several presets: must be null" in refused.stderr
+
+
+def write_presets(project: Project, **train: str) -> None:
+    """Presets with networks of their own, and a line each in the section `train`."""
+    for kernel, (name, line) in enumerate(train.items(), 2):
+        text = f"# @package _global_\nmodel:\n  kernel_size: {kernel}\ntrain:\n  {line}\n"
+        (project.path / "conf" / "experiment" / f"{name}.yaml").write_text(text)
 
 
 # Dry run
@@ -324,6 +375,17 @@ def test_a_dry_run_of_another_search_counts_what_the_first_has_not_trained(proje
     assert to_train(output(project, *command, "--dry-run")) == [2 + 6, 26 + 24 + 24]
     output(project, *command)
     assert sum(trained_epochs(project.path)) - before == 8
+
+
+@pytest.mark.parametrize("keep_ties, epochs", [("true", [9, 12]), ("false", [9, 10])])
+def test_a_dry_run_counts_epochs_that_settings_share_once(project, keep_ties, epochs):
+    """Each network trains three epochs to the first rung; above it, two for one of its cooldowns, three for both.
+
+    Two settings that go on may be of one network or of two.
+    """
+    command = (*HALVING, "hydra.sweeper.eta=2", f"hydra.sweeper.keep_ties={keep_ties}", "train.epochs=2,4")
+    settings = ("train.cooldown_epochs=0,1", "model.dense_units=100,200")
+    assert to_train(output(project, *command, *settings, "--dry-run")) == epochs
 
 
 def test_a_dry_run_with_a_patience_says_at_least_and_at_most(project):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from cluster_nodes import s3_server
 
+from epochwise.config.limits import PASSWORD
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.scheduler import Job, Queue, StoreView, untrained
 from epochwise.training.history import COLUMNS
@@ -136,6 +137,16 @@ def test_a_store_that_cannot_be_is_refused_before_anything_runs(project, store, 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: trajectories.store must be ") and reason in done.stderr
     assert "w@rd" not in done.stderr and "secret" not in done.stderr
+
+
+def test_a_sweep_is_refused_without_the_password_that_was_typed(project):
+    done = project.cli("run", "-m", "train.epochs=1,2", "trajectories.store='ftp://me:secret@host/states'")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2) and "secret" not in done.stderr
+
+
+def test_a_port_is_no_password():
+    assert PASSWORD.search("s3://host:9000/states@v2") is None
+    assert PASSWORD.search("ftp://me:9000@host/states") and PASSWORD.search("ftp://me:pass/w@rd@host/states")
 
 
 @pytest.fixture

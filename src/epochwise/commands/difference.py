@@ -86,7 +86,8 @@ def difference(one: RunDirectory, other: RunDirectory) -> Difference:
         )
         changed = names.splitlines() if names is not None else None
     code = {"commit": "git_commit", "uncommitted changes": "git_diff"}
-    same_images = a.record.data_sha256 == b.record.data_sha256
+    # The pipeline's run keeps the predictions of an earlier model until it is evaluated.
+    same_images = a.record.data_sha256 == b.record.data_sha256 and bool(a.metrics and b.metrics)
     first, sentence = _compare_histories(a.history, b.history, a.record.weights_sha256 == b.record.weights_sha256)
     return Difference(
         runs=(_about(a), _about(b)),

@@ -61,7 +61,7 @@ class Condition:
         if key == "status" and value not in STATUSES:
             raise InputError(f"{text}: a status is one of {', '.join(STATUSES)}")
         if key not in COLUMNS:
-            return Condition(key, comparison, _typed(value))
+            return Condition(key, comparison, _typed(value) if value else "")
         typed = _number(value) if key in NUMBERS else value
         if key in NUMBERS and isinstance(typed, str):
             raise InputError(f"{text}: {key} is a number")
@@ -70,14 +70,15 @@ class Condition:
     def is_met_by(self, value: Value) -> bool:
         """Numbers are compared as numbers, all else as text; what a run does not have is an empty text.
 
-        An empty text meets no condition but `=` and `!=`. An id may be shortened to its start, here as everywhere.
+        An empty text, and a text and a number such as null and 2, meet no condition but `=` and `!=`. An id may be
+        shortened to its start, here as everywhere.
         """
         if value is None or value == "":
             return self.comparison in ("=", "!=") and (self.value == "") == (self.comparison == "=")
         if self.key in IDS and self.comparison in ("=", "!=") and self.value != "":
             return str(value).startswith(str(self.value)) == (self.comparison == "=")
         if isinstance(value, str) != isinstance(self.value, str):
-            return COMPARISONS[self.comparison](str(value), str(self.value))
+            return self.comparison in ("=", "!=") and COMPARISONS[self.comparison](str(value), str(self.value))
         return COMPARISONS[self.comparison](value, self.value)
 
 
@@ -147,7 +148,7 @@ def _parameters(run: RunDirectory, record: RunRecord, keys: Sequence[str]) -> di
     logged = record.mlflow.get("params", {})
     if not all(key in logged for key in keys):
         values = parameters(run.read_config())
-        logged = {key: logged.get(key, values.get(key)) for key in keys}
+        logged = {key: logged.get(key, values.get(key, "")) for key in keys}
     return {key: _as_value(logged[key]) for key in keys}
 
 

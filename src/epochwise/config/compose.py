@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from epochwise.common.errors import InputError
 from epochwise.common.paths import find_root
 from epochwise.config import overrides
-from epochwise.config.limits import NULL_OR_NUMBER, check_values, unknown_key
+from epochwise.config.limits import NULL_OR_NUMBER, check_values, unknown_key, without_password
 from epochwise.config.params_file import read_params
 from epochwise.config.schema import all_keys, is_parameter, leaf_keys, open_schema, parameter_keys, parameters
 
@@ -89,7 +89,7 @@ def load_jobs(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
         try:
             configs.append(_load_job(typed, content))
         except InputError as error:
-            problems.append(f"{' '.join(typed)}: {error}" if len(jobs) > 1 else str(error))
+            problems.append(f"{without_password(' '.join(typed))}: {error}" if len(jobs) > 1 else str(error))
     if problems:
         raise InputError("\n".join(problems))
     return configs

@@ -20,7 +20,7 @@ NULL_OR_NUMBER = {
 NULLABLE = (*NULL_OR_NUMBER, "trajectories.store")  # keys that may be null
 OWN_NETWORK = re.compile(r"[^:]+\.py:[^\W\d]\w*")  # FILE.py:FUNCTION
 INT32_MAX = 2**31 - 1  # TensorFlow's stateless random ops take int32 seeds
-PASSWORD = re.compile(r"//[^/\s:]*:\S+@")  # and the user before it, in a URL
+PASSWORD = re.compile(r"//[^/\s:]*:(?!\d{1,5}/)\S+@")  # and the user before it, in a URL; not a port and a path
 MAX_SIDE = 4096  # pixels; ten such images in colour take half a gigabyte
 MAX_THREADS = 1024  # TensorFlow starts as many threads as it is asked for, so a typing error must not get through
 
@@ -43,7 +43,7 @@ def check_values(cfg: DictConfig, typed: Sequence[str] = ()) -> None:
     for key, allowed, limit in _limits(cfg):
         if not allowed:
             origin = overrides.origin(key, typed, find_root() / "conf")
-            raise InputError(_without_password(f"{key} must be {limit}, got {OmegaConf.select(cfg, key)!r} ({origin})"))
+            raise InputError(without_password(f"{key} must be {limit}, got {OmegaConf.select(cfg, key)!r} ({origin})"))
 
 
 def unknown_key(key: str, known: Sequence[str], others: str = overrides.KEYS) -> str:
@@ -151,7 +151,8 @@ def _store_problem(store: str | None) -> str:
     return ""
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """The text without the users and passwords of URLs in it."""
     return PASSWORD.sub("//…@", text)
 
 

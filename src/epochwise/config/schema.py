@@ -13,7 +13,7 @@ NETWORK, OWN_PARAMETERS = "model.network", "model.parameters"  # the keys of an 
 PATIENCE = "train.patience"  # null: train.epochs alone says where a run ends
 WRITEUP = "writeup"  # the value of model.network that is the write-up's network
 BEFORE: dict[str, Any] = {  # how a run was made that is older than these parameters
-    **dict.fromkeys(("prepare.test_size", "prepare.pixel_max", "prepare.image_size"), 0),
+    **{"prepare.test_size": 0, "prepare.pixel_max": 0.0, "prepare.image_size": 0},
     "prepare.transpose": False,
     **{NETWORK: WRITEUP, "train.optimizer": "adam", "train.beta_1": 0.9, "train.beta_2": 0.999, "train.epsilon": 1e-7},
     **{"train.momentum": 0.0, "train.nesterov": False, "train.weight_decay": None, PATIENCE: None},

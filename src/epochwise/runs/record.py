@@ -89,6 +89,14 @@ class RunRecord:
         """Why the run failed, as a sweep says it: without the class of an error that this program raises itself."""
         return self.failure.removeprefix(f"{DivergedError.__name__}: ")
 
+    @property
+    def validation_images(self) -> int | None:
+        """How many images it was validated on; None if this record of an earlier version does not say it."""
+        meta = self.mlflow.get("dataset", {}).get("meta", {})
+        count = meta.get("validation_images")
+        count = meta.get("test_images") if count == 0 else count  # without any, the test set is validation
+        return count if isinstance(count, int) else None
+
     @staticmethod
     def read(path: Path) -> "RunRecord":
         """Raises InputError if the file does not exist or is no run's record."""

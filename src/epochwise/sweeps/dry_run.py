@@ -1,13 +1,17 @@
 """What a sweep would do: its jobs, what of them is there, and how many epochs it would train. Nothing is run."""
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
+from epochwise.config.schema import PATIENCE
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import EndedRuns, ended_runs
-from epochwise.sweeps.halving import RUNG_KEY, by_setting, kept, on_rung, unfinished
+from epochwise.sweeps.halving import RUNG_KEY, by_setting, distinct_settings, kept, on_rung, unfinished
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.scheduler import (
     Epochs,
@@ -23,6 +27,7 @@ from epochwise.sweeps.scheduler import (
 from epochwise.sweeps.search import Proposer, Search, batches
 from epochwise.trajectory.remote_states import Store
 
+COOLDOWN = "train.cooldown_epochs"
 Bounds = tuple[int, int]  # at least, at most
 
 
@@ -104,19 +109,37 @@ def plan_search(root: Path, sweep: SweepRecord, search: Search, proposer: Propos
     if not unfinished(root, sweep, last):
         return now
     first_rung = next(batch for batch in known if batch[0].bracket == last[0].bracket)
-    settings = len(by_setting(first_rung))
-    later = _rungs_above(root, sweep, search, last, settings, store)
+    later = _rungs_above(root, sweep, search, last, len(distinct_settings(first_rung)), store)
+    seeds, lengths = len(first_rung) // len(by_setting(first_rung)), Lengths.of(sweep, points, search.rungs)
     for count in proposer.later():
-        later += _unknown_bracket(search, count, len(first_rung) // settings, store)
+        later += _unknown_bracket(search, count, seeds, store, lengths)
     return DryRun(now.jobs, now.at_least, later)
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What it takes to run a setting on a rung, with all of its seeds."""
+class Lengths:
+    """What decides, beside the rungs, how many epochs the settings train that a sampler has not drawn yet."""
 
-    runs: int
-    epochs: int  # to train
+    cooldown: Bounds  # epochs at the end of a run that no longer run shares
+    patience: int | None  # the least one; None if a run may have none
+
+    @staticmethod
+    def of(sweep: SweepRecord, drawn: Sequence[Point], rungs: Sequence[int]) -> "Lengths":
+        """As in the settings that are `drawn` already or, if the sampler draws these values, whatever is allowed."""
+        cooldowns = [point.parameters[COOLDOWN] for point in drawn]
+        cooldown = (0, rungs[-1]) if COOLDOWN in sweep.varied else (min(cooldowns), max(cooldowns))
+        if PATIENCE in sweep.varied:
+            return Lengths(cooldown, 1)
+        patiences = [point.parameters[PATIENCE] for point in drawn]
+        return Lengths(cooldown, None if None in patiences else min(patiences))
+
+    def to_train(self, epochs: int, before: int, store: Store | None) -> Bounds:
+        """How many epochs a new run of so many trains, if that of the same setting `before` it has trained its own."""
+        surely = epochs if self.patience is None else min(epochs, 1 + self.patience)
+        if store is None:
+            return surely, epochs
+        least, most = (epochs - max(0, before - cooldown) for cooldown in self.cooldown)
+        return min(surely, least), most
 
 
 def _rungs_above(
@@ -131,43 +154,60 @@ def _rungs_above(
         if epochs > current
     }
     ended = ended_runs(root, sweep, [*batch, *itertools.chain(*above.values())])
-    dropped = {key for key, points in by_setting(batch).items() if any(point.job in ended.diverged for point in points)}
-    going = {key: points for key, points in by_setting(batch).items() if key not in dropped}
-    # Without states each run trains all of its epochs.
+    going = {
+        key: points
+        for key, points in distinct_settings(batch).items()
+        if not any(point.job in ended.diverged for point in points)
+    }
     view = StoreView(whole=True)
-    done = {key: _epochs_needed(ended, points, store, view) if store else set() for key, points in going.items()}
+    done = dict.fromkeys(going, _epochs_needed(ended, batch, store, view))
     later = []
     for epochs, candidates in above.items():
-        costs = []
-        for key, points in by_setting(candidates).items():
-            if key in going:
-                needed = _epochs_needed(ended, points, store, view)
-                costs.append(Cost(sum(point.job not in ended for point in points), len(needed - done[key])))
-                done[key] |= needed if store else set()
-        later.append(_later(search, epochs, settings, costs))
+        there = {key: points for key, points in distinct_settings(candidates).items() if key in going}
+        needed = {key: _epochs_needed(ended, points, store, view) for key, points in there.items()}
+        least, most = _reach(search, epochs, settings, len(there))
+        runs = sorted(sum(point.job not in ended for point in points) for points in there.values())
+        to_train = _union_of_some(needed, done, least, most)
+        later.append(LaterRung(epochs, (least, most), (sum(runs[:least]), sum(runs[len(runs) - most :])), to_train))
+        done = {key: done[key] | needed[key] for key in there}
     return later
 
 
-def _unknown_bracket(search: Search, settings: int, seeds: int, store: Store | None) -> list[LaterRung]:
+def _union_of_some(needed: Mapping[str, Epochs], done: Mapping[str, Epochs], least: int, most: int) -> Bounds:
+    """How many epochs are trained if `least` to `most` of the settings with these `needed` epochs go on.
+
+    Settings may have epochs in common, such as those before different cooldowns. `done` are the epochs that are there
+    once each of them gets to this rung.
+    """
+    before = Epochs().union(*done.values())
+    new = [epochs - before for epochs in needed.values()]
+    settings_with = Counter(itertools.chain(*new))
+    # With an equal share of each epoch for all settings that need it, no choice of them trains less than its shares.
+    shares = sorted(sum((Fraction(1, settings_with[epoch]) for epoch in epochs), Fraction()) for epochs in new)
+    # A setting that was to train an epoch for others may have been dropped before; if all go on, none was.
+    own = sorted(len(epochs - done[key]) for key, epochs in needed.items())
+    at_most = len(settings_with) if most == len(own) else sum(own[len(own) - most :])
+    return math.ceil(sum(shares[:least])), at_most
+
+
+def _unknown_bracket(
+    search: Search, settings: int, seeds: int, store: Store | None, lengths: Lengths
+) -> list[LaterRung]:
     """The rungs of a bracket whose settings are not known yet."""
     later, before = [], 0
-    for number, epochs in enumerate(search.rungs):
-        costs = [Cost(seeds, (epochs - before) * seeds)] * settings
-        before = epochs if store else 0
-        all_run = LaterRung(epochs, (settings,) * 2, (settings * seeds,) * 2, (sum(cost.epochs for cost in costs),) * 2)
-        later.append(_later(search, epochs, settings, costs) if number else all_run)
+    for epochs in search.rungs:
+        reach = _reach(search, epochs, settings, settings)
+        least, most = (runs * seeds for runs in reach)
+        to_train = lengths.to_train(epochs, before, store)
+        later.append(LaterRung(epochs, reach, (least, most), (least * to_train[0], most * to_train[1])))
+        before = epochs
     return later
 
 
-def _later(search: Search, epochs: int, settings: int, costs: Sequence[Cost]) -> LaterRung:
-    """A rung that the settings with these `costs` may reach, of a bracket with so many `settings`."""
-    least = min(kept(settings, search.eta, search.rungs.index(epochs)), len(costs))
-    most = len(costs) if search.keep_ties else least
-    runs, to_train = (
-        (sum(values[:least]), sum(values[len(values) - most :]))
-        for values in (sorted(cost.runs for cost in costs), sorted(cost.epochs for cost in costs))
-    )
-    return LaterRung(epochs, (least, most), runs, to_train)
+def _reach(search: Search, epochs: int, settings: int, candidates: int) -> Bounds:
+    """How many of the `candidates` reach a rung, of a bracket that has so many `settings` on its first rung."""
+    least = min(kept(settings, search.eta, search.rungs.index(epochs)), candidates)
+    return least, candidates if search.keep_ties else least
 
 
 def _epochs_needed(ended: EndedRuns, points: Sequence[Point], store: Store | None, view: StoreView) -> Epochs:
@@ -175,5 +215,7 @@ def _epochs_needed(ended: EndedRuns, points: Sequence[Point], store: Store | Non
     needed: Epochs = set()
     for point in points:
         if point.job not in ended:
-            needed |= missing_epochs(point.parameters, str(point.data_sha256), store, view)
+            missing = missing_epochs(point.parameters, str(point.data_sha256), store, view)
+            # Without states each run trains all of its epochs.
+            needed |= missing if store else {(f"job {point.job} {key}", epoch) for key, epoch in missing}
     return needed

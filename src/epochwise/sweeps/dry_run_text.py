@@ -75,7 +75,7 @@ def _time(plan: DryRun, found: Mapping[str, Pace], n_jobs: int | None) -> str:
             (rung.to_train[end] * epoch + rung.runs[end] * around) / _workers(plan, at_once, rung.runs[end])
             for rung in plan.later
         )
-        for end in (0, 1)
+        for end in ((1,) if at_most else (0, 1))
     ]
     now = max(sum(seconds) / _workers(plan, at_once), *seconds)
     bounds = list(dict.fromkeys(_duration(now + more) for more in later))

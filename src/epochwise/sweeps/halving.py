@@ -77,6 +77,17 @@ def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:
     return {key: list(own.values()) for key, own in settings.items()}
 
 
+def distinct_settings(points: Iterable[Point]) -> dict[str, list[Point]]:
+    """As `by_setting`, but of settings that are the very same runs only the first, so that these count once.
+
+    A parameter that another one makes ineffective gives such settings: beta_1 of an optimizer that has none.
+    """
+    settings = by_setting(points)
+    runs = {key: tuple(point.fingerprint for point in own) for key, own in settings.items()}
+    first = {same: key for key, same in reversed(runs.items())}
+    return {key: own for key, own in settings.items() if None in runs[key] or first[runs[key]] == key}
+
+
 def rank(val_accuracy: float, val_loss: float) -> tuple[float, float]:
     """By which settings are ranked, the lowest first: the highest val_accuracy, of equal ones the lowest val_loss."""
     return -round(val_accuracy, DIGITS), val_loss
@@ -101,7 +112,7 @@ def unfinished(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> list[
 
 
 def read_rung(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> tuple[list[Entry], list[str]]:
-    """The settings on a rung, in their order, and the keys of those of which a run diverged.
+    """The settings on a rung, in their order, and the keys of those of which a run diverged; see `distinct_settings`.
 
     `points` have ended. Raises InputError if a file of a run is damaged, or if a run has been deleted since it ended.
     """
@@ -111,7 +122,7 @@ def read_rung(root: Path, sweep: SweepRecord, points: Sequence[Point]) -> tuple[
             run = sweep.run_directory(point).path
             raise InputError(f"{run}: the run was deleted while its results were read; run it again")
     entries, diverged = [], []
-    for key, own in by_setting(points).items():
+    for key, own in distinct_settings(points).items():
         if any(point.job in ended.diverged for point in own):
             diverged.append(key)
         else:
@@ -160,6 +171,8 @@ def probability_of_chance(one: Entry, other: Entry) -> float | None:
     """The p-value of the difference between two settings; None if they were not measured on the same images."""
     if one.correct is None or other.correct is None or one.data_sha256 != other.data_sha256:
         return None
+    if one.correct.shape[1] != other.correct.shape[1]:  # of runs whose records do not say how many there are
+        return None
     return p_value(one.correct, other.correct)
 
 
@@ -167,7 +180,11 @@ def read_entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry
     """A setting whose runs are finished. Raises InputError if a file of a run is damaged."""
     metrics = [run.read_metrics() for run in runs]
     means = [statistics.fmean(one[name] for one in metrics) for name in ("val_accuracy", "val_loss")]
-    correct = [read_correct(run.evaluation, one["val_accuracy"]) for run, one in zip(runs, metrics, strict=True)]
+    correct = [
+        read_correct(run.evaluation, one["val_accuracy"], run.read_record().validation_images)
+        for run, one in zip(runs, metrics, strict=True)
+    ]
     known = [one for one in correct if one is not None]
-    comparable = len(known) == len(correct) and len({point.data_sha256 for point in points}) == 1
+    same_images = len({len(one) for one in known}) == len({point.data_sha256 for point in points}) == 1
+    comparable = len(known) == len(correct) and same_images
     return Entry(key, points, means[0], means[1], np.stack(known) if comparable else None)

@@ -37,7 +37,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Setting:
-    """All parameters but the seed, and the finished runs with them, best first."""
+    """All parameters but the seed, and the finished runs with them on the same data, one for each seed, best first."""
 
     parameters: dict[str, Any]
     results: list[Result]
@@ -78,6 +78,7 @@ class Leaderboard:
     decisions: list[Decision] = field(default_factory=list)  # of a search: what was decided on each rung
     regrets: list[Regret] = field(default_factory=list)  # of the search that this sweep is or finishes
     undecided: str = ""  # why it is not known what a search decided: a file of one of its runs is damaged
+    repeated: list[Result] = field(default_factory=list)  # of several sweeps: as another one but for code or machine
     beside_best: BesideBest = field(default_factory=BesideBest)  # which settings differ from the best by chance only
     broken_off: list[str] = field(default_factory=list)  # the ids of those of the sweeps that are unfinished searches
 
@@ -160,12 +161,15 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
         reasons = _failures(one, unfinished, ended.diverged)
         failures += [(point.name, reasons[point.job]) for point in unfinished if point.job in reasons]
         missing += [point.name for point in unfinished if point.job not in reasons]
-    by_setting: dict[str, list[Result]] = {}
-    shown = _together([sweep, *others]) if others else sweep
+    by_setting: dict[tuple[str, str | None], dict[int, Result]] = {}
+    shown, repeated = _together([sweep, *others]) if others else sweep, list[Result]()
     for result in results.values():
         if not (shown.search and _setting(result.point) in diverged):  # which a search drops, with all of its seeds
-            by_setting.setdefault(_setting(result.point), []).append(result)
-    settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in by_setting.values()]
+            own = by_setting.setdefault((_setting(result.point), result.point.data_sha256), {})
+            if own.setdefault(result.point.parameters["seed"], result) is not result:
+                repeated.append(result)
+    groups = [list(group.values()) for group in by_setting.values()]
+    settings = [Setting(_without_seed(group[0].point), sorted(group, key=_rank)) for group in groups]
     if shown.search:
         settings = _furthest(settings)
     settings.sort(key=lambda one: (_rung(shown, one), rank(one.mean("val_accuracy"), one.mean("val_loss"))))
@@ -179,7 +183,7 @@ def make_leaderboard(root: Path, sweep: SweepRecord, *others: SweepRecord) -> Le
     made = Leaderboard(shown, settings, failures, missing, bool(others), superseded, decided, missed, undecided)
     compared = [[(result.point, result.run) for result in setting.results] for setting in made.on_best_rung]
     broken_off = [one.id for one in (sweep, *others) if one.is_broken_off]
-    return replace(made, beside_best=compare_with_best(compared), broken_off=broken_off)
+    return replace(made, repeated=repeated, beside_best=compare_with_best(compared), broken_off=broken_off)
 
 
 def _furthest(settings: Sequence[Setting]) -> list[Setting]:

@@ -83,8 +83,8 @@ def regret(root: Path, sweep: SweepRecord) -> Regret | None:
         None if chance is None else min(1.0, others * chance),
         others,
         dropped_settings(decided, search.rungs[-1]).get(best.key, 0),
-        _epochs(finished_runs(root, sweep).values()),
-        _epochs(finished),
+        _epochs(finished_runs(root, sweep).values(), sweep.reuse),
+        _epochs(finished, sweep.reuse),
     )
 
 
@@ -103,8 +103,10 @@ def _last_rung(sweep: SweepRecord) -> list[Point]:
     return points
 
 
-def _epochs(runs: Iterable[RunDirectory]) -> int:
-    """How many epochs runs consist of if those that they share count once."""
+def _epochs(runs: Iterable[RunDirectory], reuse: bool) -> int:
+    """How many epochs runs consist of; if they `reuse` each other's, those that they share count once."""
     records = [run.read_record() for run in set(runs)]
+    if not reuse:
+        return sum(record.epochs for record in records)
     names = [record.run_id for record in records]
     return distinct_epochs(shared_epochs(records, names, names))

@@ -58,6 +58,8 @@ class SampledProposer:
     def ask(self) -> list[Point]:
         """Draw settings. Those that cannot be run are named and count as trials; if all are, draw further ones."""
         self.trials, points = {}, list[Point]()
+        first: dict[tuple[str | None, ...], str] = {}  # the key of the first of settings that are the very same runs
+        keys = set[str]()
         while self.left and not points:
             size = min(self.draws.batch_size, self.left)
             self.left -= size
@@ -68,9 +70,10 @@ class SampledProposer:
                 if not made:
                     self.study.tell(trial, state=self.states.FAIL)
                     continue
-                key = setting_key(made[0].parameters)
-                points += [] if key in self.trials else made
-                self.trials.setdefault(key, []).append(trial)
+                key, runs = setting_key(made[0].parameters), tuple(point.fingerprint for point in made)
+                points += [] if key in keys else made
+                keys.add(key)
+                self.trials.setdefault(key if None in runs else first.setdefault(runs, key), []).append(trial)
         return points
 
     def tell(self, decisions: Sequence[Decision]) -> None:

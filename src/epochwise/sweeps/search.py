@@ -18,10 +18,19 @@ from omegaconf import DictConfig
 from epochwise.common.errors import InputError
 from epochwise.config.schema import PATIENCE
 from epochwise.sweeps.grid import grid_jobs, make_points
-from epochwise.sweeps.halving import RUNG_KEY, Decision, by_setting, decide, kept, read_rung, unfinished
+from epochwise.sweeps.halving import (
+    RUNG_KEY,
+    Decision,
+    by_setting,
+    decide,
+    distinct_settings,
+    kept,
+    read_rung,
+    unfinished,
+)
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.sweeps.samplers import RANDOM, TPE, Draws, SampledProposer, import_optuna
-from epochwise.sweeps.space import Space, read_space
+from epochwise.sweeps.space import Space, parameters_of, read_space
 
 SWEEPER = "hydra_plugins.epochwise_sweeper.SearchSweeper"
 GRID = "grid"
@@ -106,6 +115,7 @@ def search_of_grid(settings: DictConfig, points: Sequence[Point]) -> Search:
             f"hydra/sweeper=halving needs rungs: several values of {RUNG_KEY}, such as {RUNG_KEY}=1,3,9; "
             f"got {RUNG_KEY}={rungs[0]}"
         )
+    _refuse_missing_rungs(points)
     _refuse_patience(rungs, points)
     return Search(GRID, rungs, eta, keep_ties, _digest([point.fingerprint or point.overrides for point in points]))
 
@@ -117,19 +127,35 @@ def search_of_samples(settings: DictConfig, space: Space, draws: Draws, first: S
     the halving is wrong.
     """
     eta, keep_ties = _halving_settings(settings)
-    _refuse_patience(space.rungs, first, [one.key.lstrip("+") for one in space.ranges])
+    _refuse_patience(space.rungs, first, parameters_of(space))
     known = [point.fingerprint or point.overrides for point in first]
     searched = _digest([asdict(space), asdict(draws), import_optuna().__version__, known])
     return Search(draws.sampler, space.rungs, eta, keep_ties, searched)
+
+
+def _refuse_missing_rungs(points: Sequence[Point]) -> None:
+    """Raise InputError if settings are not all on the same rungs, as presets are that have epochs of their own."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for key, own in by_setting(points).items():
+        for point in own:
+            found.setdefault((key, point.parameters["seed"]), set()).add(point.parameters[RUNG_KEY])
+    several = sorted({tuple(sorted(rungs)) for rungs in found.values()})
+    if len(several) > 1:
+        rungs = " and ".join(",".join(map(str, one)) for one in several[:2])
+        raise InputError(
+            f"hydra/sweeper=halving needs the same rungs for all settings, but some have {RUNG_KEY}={rungs}; give "
+            f"{RUNG_KEY}, such as {RUNG_KEY}=1,3,9, which then holds for presets, too"
+        )
 
 
 def _refuse_patience(rungs: Sequence[int], points: Sequence[Point], drawn: Sequence[str] = ()) -> None:
     """Raise InputError if runs may end before their rung: then those on one rung would not be equally long."""
     given = {point.parameters[PATIENCE] for point in points} - {None}
     if len(rungs) > 1 and (given or PATIENCE in drawn):
-        value = "a range" if PATIENCE in drawn else ",".join(map(str, sorted(given)))
+        subject = f"{PATIENCE}={','.join(map(str, sorted(given)))}"
+        subject = f"{PATIENCE} in a range or in one of several presets" if PATIENCE in drawn else subject
         raise InputError(
-            f"{PATIENCE}={value}: must be null where {RUNG_KEY}={','.join(map(str, rungs))} are rungs, at which bad "
+            f"{subject}: must be null where {RUNG_KEY}={','.join(map(str, rungs))} are rungs, at which bad "
             "settings are dropped; a plain grid, or a search with one number of epochs, can have a patience"
         )
 
@@ -165,7 +191,7 @@ def batches(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer) 
     first = bracket = 0
     while candidates := proposer.ask():
         settings, decisions = by_setting(candidates), list[Decision]()
-        going = list(settings)
+        going, count = list(settings), len(distinct_settings(candidates))
         for number, epochs in enumerate(search.rungs, 1):
             chosen = [
                 point
@@ -179,7 +205,7 @@ def batches(root: Path, sweep: SweepRecord, search: Search, proposer: Proposer) 
             if unfinished(root, sweep, batch):
                 return
             first += len(batch)
-            decisions.append(_decide(root, sweep, search, batch, kept(len(settings), search.eta, number)))
+            decisions.append(_decide(root, sweep, search, batch, kept(count, search.eta, number)))
             going = decisions[-1].promoted
             if not going:
                 break
@@ -195,7 +221,7 @@ def decisions(root: Path, sweep: SweepRecord) -> list[Decision]:
         groups.setdefault((point.bracket, point.parameters[RUNG_KEY]), []).append(point)
     for (bracket, epochs), points in groups.items():
         if search and epochs in search.rungs and not unfinished(root, sweep, points):
-            settings = len(by_setting(groups.get((bracket, search.rungs[0]), points)))
+            settings = len(distinct_settings(groups.get((bracket, search.rungs[0]), points)))
             number = 1 + search.rungs.index(epochs)
             found.append(_decide(root, sweep, search, points, kept(settings, search.eta, number)))
     return found

@@ -52,10 +52,10 @@ def _decision(sweep: SweepRecord, decision: Decision, several_brackets: bool) ->
 def _regret(regret: Regret) -> str:
     searched, grid = regret.epochs_searched, regret.epochs_of_grid
     last = counted(regret.winner.points[0].parameters[RUNG_KEY], "epoch")
-    fewer = f"{grid / searched:.1f} times fewer"
-    cost = (
-        f"successive halving (sweep {regret.sweep.id}) took {searched} of the grid's {counted(grid, 'epoch')}, {fewer}"
-    )
+    fewer = f"{searched} of the grid's {counted(grid, 'epoch')}, {grid / searched:.1f} times fewer"
+    if searched >= grid:  # all were within chance, states were not reused, or what diverged is no part of the grid
+        fewer = f"{counted(searched, 'epoch')}, no fewer than the grid's {grid}"
+    cost = f"successive halving (sweep {regret.sweep.id}) took {fewer}"
     if regret.best is regret.winner:
         return f"{cost}, and missed nothing: its winner is the best of all settings after {last}"
     best, winner = (setting_name(regret.sweep, entry) for entry in (regret.best, regret.winner))

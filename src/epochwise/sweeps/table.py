@@ -101,7 +101,7 @@ def notes(leaderboard: Leaderboard) -> list[str]:
     lines += _beside_best(leaderboard)
     lines += _processors(leaderboard) if leaderboard.sweep.mixed else []
     lines += decision_notes(leaderboard.sweep, leaderboard.decisions) + regret_notes(leaderboard.regrets)
-    return lines + _same_runs(leaderboard)
+    return lines + _same_runs(leaderboard) + _repeated(leaderboard)
 
 
 def problems(leaderboard: Leaderboard) -> list[str]:
@@ -312,6 +312,15 @@ def _same_runs(leaderboard: Leaderboard) -> list[str]:
         if point.fingerprint:
             names.setdefault(point.fingerprint, []).append(point.name)
     return [f"the same run: {', '.join(same)}" for same in names.values() if len(same) > 1]
+
+
+def _repeated(leaderboard: Leaderboard) -> list[str]:
+    """Runs of several sweeps that do not count: as further seeds they would make a setting look surer than it is."""
+    ids = [result.record.run_id[:SHORT_ID] for result in leaderboard.repeated]
+    if not ids:
+        return []
+    first = "the one that counts is of the sweep named first"
+    return [f"{counted(len(ids), 'run')} with setting, seed and data of another one not shown: {listed(ids)}; {first}"]
 
 
 def _mean(setting: Setting, metric: str, digits: int) -> str:
