@@ -14,11 +14,11 @@ from epochwise.evaluation.file_names import VALIDATION_PREDICTIONS
 HEADS = ("actual", "predicted")
 
 
-def read_correct(folder: Path, val_accuracy: float, images: int | None = None) -> np.ndarray | None:
+def read_correct(folder: Path, val_accuracy: float) -> np.ndarray | None:
     """Which validation images a run classifies correctly, in order (N booleans); None if it kept no predictions.
 
     `folder` is where evaluate wrote. Raises InputError if the file is damaged, or if it is not of the run whose
-    `val_accuracy` is given. `images` is N, as far as that is known.
+    `val_accuracy` is given.
     """
     path = folder / VALIDATION_PREDICTIONS
     if not path.is_file():
@@ -30,8 +30,6 @@ def read_correct(folder: Path, val_accuracy: float, images: int | None = None) -
         right = {line: _is_right(line) for line in set(lines)}  # there are few different ones, and int() is slow
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable ({error}); remove it, or run again with sweep.rerun=true") from error
-    if images is not None and len(lines) != images:
-        raise InputError(f"{path}: has {len(lines)} of {images} images; remove it, or run again with sweep.rerun=true")
     correct = np.array([right[line] for line in lines])
     if round(val_accuracy * len(correct)) != int(correct.sum()):
         raise InputError(f"{path}: is not of the run beside it; remove it, or run again with sweep.rerun=true")

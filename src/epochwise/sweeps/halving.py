@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from epochwise.common.errors import InputError
+from epochwise.evaluation.file_names import VALIDATION_PREDICTIONS
 from epochwise.evaluation.paired_test import LEVEL, p_value
 from epochwise.evaluation.validation_predictions import read_correct
 from epochwise.runs.directory import RunDirectory
@@ -180,11 +181,17 @@ def read_entry(key: str, points: list[Point], runs: list[RunDirectory]) -> Entry
     """A setting whose runs are finished. Raises InputError if a file of a run is damaged."""
     metrics = [run.read_metrics() for run in runs]
     means = [statistics.fmean(one[name] for one in metrics) for name in ("val_accuracy", "val_loss")]
-    correct = [
-        read_correct(run.evaluation, one["val_accuracy"], run.read_record().validation_images)
-        for run, one in zip(runs, metrics, strict=True)
-    ]
+    correct = [_read_correct(run, one["val_accuracy"]) for run, one in zip(runs, metrics, strict=True)]
     known = [one for one in correct if one is not None]
     same_images = len({len(one) for one in known}) == len({point.data_sha256 for point in points}) == 1
     comparable = len(known) == len(correct) and same_images
     return Entry(key, points, means[0], means[1], np.stack(known) if comparable else None)
+
+
+def _read_correct(run: RunDirectory, val_accuracy: float) -> np.ndarray | None:
+    """See `read_correct`; a file that lacks its end may have the right share of correct images nevertheless."""
+    correct, images = read_correct(run.evaluation, val_accuracy), run.read_record().validation_images
+    if correct is not None and images is not None and len(correct) != images:
+        found = f"{run.evaluation / VALIDATION_PREDICTIONS}: has {len(correct)} of {images} images"
+        raise InputError(f"{found}; remove it, or run again with sweep.rerun=true")
+    return correct
