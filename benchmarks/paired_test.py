@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from epochwise.evaluation.paired_test import LEVEL, name_of_test, p_value
 from epochwise.evaluation.validation_predictions import read_correct
 from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.paired_test import LEVEL, name_of_test, p_value
 
 HERE = Path(__file__).resolve().parent
 DATA = ("prepare.source=digits", "prepare.validation_size=300", "train.threads=1")

@@ -18,8 +18,8 @@ from epochwise.commands.find_named import find_named
 from epochwise.common.errors import InputError
 from epochwise.common.files import write_json
 from epochwise.config.schema import BEFORE
-from epochwise.evaluation.paired_test import mcnemar
 from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.paired_test import mcnemar
 
 pytestmark = pytest.mark.usefixtures("bare_project")
 

@@ -451,6 +451,8 @@ def test_a_dry_run_of_halving_after_the_grid_counts_no_run_that_is_finished(proj
 
 def test_a_dry_run_of_one_run(project):
     assert to_train(output(project, "run", "--dry-run", "tracking=off", "train.epochs=4")) == [4]
+    search = ("hydra/sweeper=halving", "hydra.sweeper.eta=2")  # of which a single run takes no notice
+    assert to_train(output(project, "run", *search, "--dry-run", "tracking=off", "train.epochs=4")) == [4]
     assert not (project.path / "outputs").exists() and not (project.path / "multirun").exists()
     done = project.cli("run", "--dry-run", "train.epochs=4,5")
     assert done.returncode == 2 and "is a sweep; use `epochwise run -m`" in done.stderr

@@ -7,10 +7,10 @@ from epochwise.common.git import try_git
 from epochwise.common.paths import display_path, find_root
 from epochwise.common.terminal import Terminal
 from epochwise.config.schema import parameters
-from epochwise.evaluation.paired_test import LEVEL, mcnemar
 from epochwise.report.charts import shown
 from epochwise.report.content import Classified, ReportedRun
 from epochwise.runs.directory import RunDirectory
+from epochwise.sweeps.paired_test import LEVEL, mcnemar
 from epochwise.training.history import History
 
 MCNEMAR = "McNemar's exact test"

@@ -65,7 +65,9 @@ def run(arguments: list[str]) -> None:
     multirun = parsed.multirun or (settings.mode == RunMode.MULTIRUN and not parsed.cfg)
     if parsed.dry_run and not multirun:
         load(parsed.overrides)  # refuses a grid
-        print_dry_run([*parsed.overrides, "sweep.rerun=true"], settings)  # it would be run also if there is one like it
+        # As a grid of one run, which would be run also if there is one like it.
+        alone = [override for override in plain if not override.startswith(("hydra/sweeper", "hydra.sweeper"))]
+        print_dry_run([*alone, "sweep.rerun=true"], hydra_settings(alone))
     elif multirun:
         identify_by_hosts(settings, plain)
         (print_dry_run if parsed.dry_run else _run_sweep)(parsed.overrides, settings)

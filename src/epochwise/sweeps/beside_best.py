@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from epochwise.common.errors import InputError, one_line
-from epochwise.evaluation.paired_test import LEVEL, corrected
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.halving import Entry, probability_of_chance, read_entry, setting_key
+from epochwise.sweeps.paired_test import LEVEL, corrected
 from epochwise.sweeps.record import Point
 
 MAX_COMPARED = 100  # settings, those below the best one: the predictions of all their runs are read

@@ -17,10 +17,10 @@ import numpy as np
 
 from epochwise.common.errors import InputError
 from epochwise.evaluation.file_names import VALIDATION_PREDICTIONS
-from epochwise.evaluation.paired_test import LEVEL, p_value
 from epochwise.evaluation.validation_predictions import read_correct
 from epochwise.runs.directory import RunDirectory
 from epochwise.sweeps.directory import ended_runs
+from epochwise.sweeps.paired_test import LEVEL, p_value
 from epochwise.sweeps.record import Point, SweepRecord
 from epochwise.trajectory.identity import fingerprint
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from epochwise.common.wording import counted, listed
-from epochwise.evaluation.paired_test import LEVEL, correction, name_of_test
 from epochwise.report.charts import shown
 from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
+from epochwise.sweeps.paired_test import LEVEL, correction, name_of_test
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.regret import Regret
 from epochwise.sweeps.search import Search

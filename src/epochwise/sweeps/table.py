@@ -11,12 +11,12 @@ from epochwise.common.tables import as_csv, as_json, as_markdown, print_table
 from epochwise.common.terminal import Terminal
 from epochwise.common.wording import counted, listed, span
 from epochwise.config.params_file import read_params
-from epochwise.evaluation.paired_test import LEVEL, correction, name_of_test
 from epochwise.report.charts import shown
 from epochwise.report.shared_epochs import distinct_epochs, shared_epochs
 from epochwise.runs.directory import REPORT
 from epochwise.sweeps.halving import RUNG_KEY
 from epochwise.sweeps.leaderboard import Leaderboard, Setting
+from epochwise.sweeps.paired_test import LEVEL, correction, name_of_test
 from epochwise.sweeps.search_notes import decision_notes, regret_notes
 from epochwise.tracking.address import how_to_show, is_remote
 from epochwise.tracking.sweep_mirror import curves_link
