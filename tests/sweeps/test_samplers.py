@@ -125,6 +125,11 @@ def test_a_setting_that_cannot_be_run_is_named_and_the_others_are_run(project):
     points = known_sweeps(project.path)[0].points
     assert 0 < len(points) < 12
     assert all((p.parameters["model.kernel_size"], p.parameters["model.pool_size"]) != (4, 3) for p in points)
+    named = [line for line in done.stdout.splitlines() if line.startswith("not run: ")]
+    assert len(named) == len(set(named)) == 12 - len(points), "each is named once"
+    done = project.cli(*typed, "model.kernel_size=4", "model.pool_size=3", UNITS)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: none of the 12 settings that were drawn can be run; dense_units=")
 
 
 @pytest.mark.slow

@@ -51,9 +51,10 @@ def _open_samples(typed: list[str], settings: DictConfig) -> Opened:
     space, draws = read_space(typed, settings), Draws.read(settings)
     threads = threads_override([space.fixed], settings)
     typed, space = [*typed, *threads], replace(space, fixed=[*space.fixed, *threads])
-    points = SampledProposer(space, draws).ask()
+    proposer = SampledProposer(space, draws, quiet=True)  # that of the search names what cannot be run
+    points = proposer.ask()
     if not points:
-        raise InputError("no setting that was drawn can be run; see above")
+        raise InputError(f"none of the {draws.n_trials} settings that were drawn can be run; {proposer.refused[0]}")
     search, cfg = search_of_samples(settings, space, draws, points), load(points[0].overrides)
     opened = open_sweep(typed, settings, cfg, points, search)
     return Opened(replace(opened, varied=parameters_of(space)), typed, cfg, points, search)

@@ -42,8 +42,8 @@ class Draws:
 class SampledProposer:
     """Settings from a sampler of Optuna's, in brackets of `batch_size`."""
 
-    def __init__(self, space: Space, draws: Draws) -> None:
-        """Raises InputError if Optuna is not installed."""
+    def __init__(self, space: Space, draws: Draws, quiet: bool = False) -> None:
+        """A `quiet` one prints nothing of settings that cannot be run. Raises InputError if Optuna is not installed."""
         optuna = import_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         samplers: dict[str, Any] = {RANDOM: optuna.samplers.RandomSampler, TPE: optuna.samplers.TPESampler}
@@ -53,6 +53,7 @@ class SampledProposer:
         self.states = optuna.trial.TrialState
         self.distributions = {one.key: _distribution(optuna, one) for one in space.ranges}
         self.space, self.draws, self.left = space, draws, draws.n_trials
+        self.quiet, self.refused = quiet, list[str]()  # what is wrong with settings that cannot be run
         self.trials: dict[str, list[Any]] = {}  # of the bracket that was asked for last, by setting
 
     def ask(self) -> list[Point]:
@@ -103,7 +104,9 @@ class SampledProposer:
         except InputError as error:
             if len(settings) > 1:
                 return [points for jobs in settings for points in self._points([jobs])]
-            print(f"not run: {self.space.name(settings[0][0])}: {one_line(error)}", flush=True)
+            self.refused.append(f"{self.space.name(settings[0][0])}: {one_line(error)}")
+            if not self.quiet:
+                print(f"not run: {self.refused[-1]}", flush=True)
             return [[]]
         named = iter(replace(point, name=self.space.name(point.overrides)) for point in made)
         return [[next(named) for _ in range(size)] for size in sizes]
