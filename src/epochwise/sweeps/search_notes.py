@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from epochwise.common.wording import counted, listed
 from epochwise.report.charts import shown
-from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry
+from epochwise.sweeps.halving import RUNG_KEY, Decision, Entry, rank
 from epochwise.sweeps.paired_test import LEVEL, correction, name_of_test
 from epochwise.sweeps.record import SweepRecord
 from epochwise.sweeps.regret import Regret
@@ -59,12 +59,22 @@ def _regret(regret: Regret) -> str:
     if regret.best is regret.winner:
         return f"{cost}, and missed nothing: its winner is the best of all settings after {last}"
     best, winner = (setting_name(regret.sweep, entry) for entry in (regret.best, regret.winner))
-    less = regret.best.val_accuracy - regret.winner.val_accuracy
     dropped = f"dropped after {counted(regret.dropped_at, 'epoch')}" if regret.dropped_at else "not dropped"
     return (
         f"{cost}, and missed {best} ({dropped}): val_accuracy {regret.best.val_accuracy:.4f} after {last}, "
-        f"its winner {winner} has {less:.4f} less{_chance(regret)}"
+        f"its winner {winner} has {_behind(regret)}{_chance(regret)}"
     )
+
+
+def _behind(regret: Regret) -> str:
+    """By how much the winner is behind the best; of an equal val_accuracy, val_loss says which is better."""
+    (best_rank, best_loss), (rank_of_winner, loss) = (
+        rank(entry.val_accuracy, entry.val_loss) for entry in (regret.best, regret.winner)
+    )
+    if best_rank == rank_of_winner:
+        return f"as much, with a val_loss that is {loss - best_loss:.4f} higher"
+    less = rank_of_winner - best_rank
+    return f"{less:.4f} less" if less >= 0.0001 else f"{less:.1g} less"
 
 
 def _chance(regret: Regret) -> str:
