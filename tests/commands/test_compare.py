@@ -38,7 +38,7 @@ def run(root, number: int, epochs: int, wrong: dict[int, int], dropout: float = 
     return RunDirectory(folder)
 
 
-def test_two_histories_of_one_epoch_are_told_of_as_one(tmp_path, monkeypatch):
+def test_histories_of_one_epoch_are_described_in_the_singular(tmp_path, monkeypatch):
     monkeypatch.setattr("epochwise.runs.directory.check_model_archive", lambda path: None)
     one, same, longer = run(tmp_path, 0, 1, {}), run(tmp_path, 1, 1, {}), run(tmp_path, 2, 2, {})
     assert difference(one, same).history == "the one epoch is equal, and the weights are the same"

@@ -15,6 +15,7 @@ from epochwise.sweeps.search_notes import regret_notes
         (0.98, 0.25, "as much, with a val_loss that is 0.0500 higher"),
         (0.98 - 1e-15, 0.25, "as much, with a val_loss that is 0.0500 higher"),  # the same mean, added up otherwise
         (0.97998, 0.125, "2e-05 less"),
+        (0.98, 0.20003, "as much, with a val_loss that is 3e-05 higher"),
     ],
 )
 def test_by_how_much_the_winner_is_behind(tmp_path, accuracy, loss, behind):

@@ -72,9 +72,13 @@ def _behind(regret: Regret) -> str:
         rank(entry.val_accuracy, entry.val_loss) for entry in (regret.best, regret.winner)
     )
     if best_rank == rank_of_winner:
-        return f"as much, with a val_loss that is {loss - best_loss:.4f} higher"
-    less = rank_of_winner - best_rank
-    return f"{less:.4f} less" if less >= 0.0001 else f"{less:.1g} less"
+        return f"as much, with a val_loss that is {_difference(loss - best_loss)} higher"
+    return f"{_difference(rank_of_winner - best_rank)} less"
+
+
+def _difference(number: float) -> str:
+    """A positive number with four decimals or, where these would show a zero, with its first digit."""
+    return f"{number:.4f}" if number >= 0.0001 else f"{number:.1g}"
 
 
 def _chance(regret: Regret) -> str:
